@@ -2,7 +2,10 @@ package dev.millrace.core.executor;
 
 import dev.millrace.core.sampling.Sampling;
 
-/** One sequence: the tokens processed so far and their keys and values. */
+/**
+ * One sequence: the tokens processed so far and their keys and values. In a graph without causal attention (an encoder)
+ * every forward is a whole sequence of its own: it starts at position 0 and leaves the session there.
+ */
 public interface Session extends AutoCloseable {
     /** The program it belongs to. */
     Program program();

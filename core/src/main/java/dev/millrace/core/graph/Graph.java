@@ -64,6 +64,11 @@ public record Graph(String name, List<Node> nodes, Map<String, Value> outputs) {
         };
     }
 
+    /** Whether tokens see only earlier ones, so that sequences grow; false for encoders. */
+    public boolean causal() {
+        return attentions().stream().anyMatch(Op.Attention::causal);
+    }
+
     /** Every attention of the graph, in order. */
     public List<Op.Attention> attentions() {
         return nodes.stream().map(n -> attention(n.op())).filter(a -> a != null).toList();

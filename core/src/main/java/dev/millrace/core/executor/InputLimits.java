@@ -1,0 +1,84 @@
+package dev.millrace.core.executor;
+
+import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.Batch.Slice;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Node;
+import dev.millrace.core.graph.Op;
+import dev.millrace.core.tensor.Weights;
+import java.util.List;
+
+/**
+ * What a graph's embedding tables and caches allow as input; executors check a batch with it before they touch
+ * anything.
+ *
+ * @param tokens ids are below it
+ * @param positions positions are below it; {@link Integer#MAX_VALUE} without a position table
+ * @param types token types are below it
+ * @param causal whether sessions grow
+ */
+public record InputLimits(int tokens, int positions, int types, boolean causal) {
+
+    /** The limits of {@code graph}, from the rows of the tables it looks up. */
+    public static InputLimits of(Graph graph, Weights weights) {
+        int[] limits = {Integer.MAX_VALUE, Integer.MAX_VALUE, Integer.MAX_VALUE};
+        for (Node node : graph.nodes()) {
+            List<Op.Embed> tables =
+                    switch (node.op()) {
+                        case Op.Embed e -> List.of(e);
+                        case Op.EmbedSum sum -> sum.parts();
+                        default -> List.of();
+                    };
+            for (Op.Embed e : tables) {
+                long rows = weights.get(e.table()).shape().rows() - e.offset();
+                int index = e.index().ordinal();
+                limits[index] = (int) Math.min(limits[index], rows);
+            }
+        }
+        return new InputLimits(limits[0], limits[1], limits[2], graph.causal());
+    }
+
+    /**
+     * Checks every slice; does not allocate.
+     *
+     * @throws MillraceException when a session is not {@code program}'s, is in the batch twice or has no room, or a token,
+     *     a position or a type is out of range
+     */
+    public void check(Program program, Batch batch) {
+        List<Slice> slices = batch.slices();
+        for (int s = 0; s < slices.size(); s++) {
+            Slice slice = slices.get(s);
+            Session session = slice.session();
+            if (session.program() != program) {
+                throw new MillraceException("slice " + s + ": its session belongs to another program");
+            }
+            for (int other = 0; other < s; other++) {
+                if (slices.get(other).session() == session) {
+                    throw new MillraceException("slices " + other + " and " + s + " are of the same session");
+                }
+            }
+            long end = (causal ? session.position() : 0) + (long) slice.tokens().length;
+            if (end > session.capacity()) {
+                throw new MillraceException("slice " + s + ": position " + end
+                        + " is past the session's capacity of " + session.capacity() + " tokens; open a larger session");
+            }
+            if (end > positions) {
+                throw new MillraceException("slice " + s + ": position " + end + " is past the model's " + positions
+                        + " positions; use fewer tokens");
+            }
+            for (int i = 0; i < slice.tokens().length; i++) {
+                range(s, i, "token id", slice.tokens()[i], tokens);
+                if (slice.types() != null) {
+                    range(s, i, "token type", slice.types()[i], types);
+                }
+            }
+        }
+    }
+
+    private static void range(int slice, int index, String what, int found, int limit) {
+        if (found < 0 || found >= limit) {
+            throw new MillraceException("slice " + slice + ", token " + index + ": " + what + " " + found
+                    + " is outside the model's 0 to " + (limit - 1));
+        }
+    }
+}
