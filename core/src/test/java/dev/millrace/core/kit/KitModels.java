@@ -1,0 +1,75 @@
+package dev.millrace.core.kit;
+
+import dev.millrace.core.executor.Executor;
+import dev.millrace.core.graph.Act;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Op;
+import dev.millrace.core.graph.Op.Index;
+import dev.millrace.core.graph.Op.NormKind;
+import dev.millrace.core.graph.RopeFrequencies;
+import dev.millrace.core.graph.Value;
+import dev.millrace.core.graph.pass.Fusion;
+import dev.millrace.core.tensor.WeightFormat;
+
+/** Whole models with random weights: one in GPT-2's style, one in Llama's. */
+public final class KitModels {
+    private KitModels() {}
+
+    /** Learned positions, layer norms, biases, GELU. */
+    public static GraphOf.Built gpt(WeightFormat format) {
+        GraphOf g = new GraphOf(21);
+        int hidden = 96;
+        Value tokens = g.add("embed.tokens", new Op.Embed(Index.TOKEN, g.matrix(GraphOf.VOCABULARY, hidden, WeightFormat.F32), 0));
+        Value positions = g.add("embed.positions", new Op.Embed(Index.POSITION, g.matrix(120, hidden, WeightFormat.F32), 0));
+        Value x = g.add("embed", new Op.Add(), tokens, positions);
+        for (int n = 0; n < 2; n++) {
+            String layer = "layer." + n + ".";
+            Value h = g.add(layer + "attn.norm", g.norm(NormKind.LAYER, hidden), x);
+            Value q = g.add(layer + "attn.q", g.linear(hidden, hidden, format, true), h);
+            Value k = g.add(layer + "attn.k", g.linear(hidden, hidden, format, true), h);
+            Value v = g.add(layer + "attn.v", g.linear(hidden, hidden, format, true), h);
+            Value a = g.add(layer + "attn.attention", new Op.Attention(n, 3, 3, 32, 0.1767767f, true, 0), q, k, v);
+            x = g.add(layer + "attn.add", new Op.Add(), g.add(layer + "attn.o", g.linear(hidden, hidden, format, true), a), x);
+            h = g.add(layer + "mlp.norm", g.norm(NormKind.LAYER, hidden), x);
+            h = g.add(layer + "mlp.up", g.linear(256, hidden, format, true), h);
+            h = g.add(layer + "mlp.act", new Op.Activation(Act.GELU_TANH), h);
+            x = g.add(layer + "mlp.add", new Op.Add(), x, g.add(layer + "mlp.down", g.linear(hidden, 256, format, true), h));
+        }
+        x = g.add("select", new Op.Select(), x);
+        x = g.add("final_norm", g.norm(NormKind.LAYER, hidden), x);
+        return g.done(g.add("lm_head", g.linear(GraphOf.VOCABULARY, hidden, format, false), x));
+    }
+
+    /** Rotary positions, grouped heads, q/k norms, gated SiLU. */
+    public static GraphOf.Built llama(WeightFormat format) {
+        GraphOf g = new GraphOf(22);
+        int hidden = 64;
+        RopeFrequencies f = new RopeFrequencies(10000, new RopeFrequencies.Plain());
+        Op.Rope rope = new Op.Rope(32, 32, false, f);
+        Value x = g.add("embed.tokens", new Op.Embed(Index.TOKEN, g.matrix(GraphOf.VOCABULARY, hidden, WeightFormat.F32), 0));
+        for (int n = 0; n < 2; n++) {
+            String layer = "layer." + n + ".";
+            Value h = g.add(layer + "attn.norm", g.norm(NormKind.RMS, hidden), x);
+            Value q = g.add(layer + "attn.q", g.linear(128, hidden, format, false), h);
+            Value k = g.add(layer + "attn.k", g.linear(64, hidden, format, false), h);
+            Value v = g.add(layer + "attn.v", g.linear(64, hidden, format, false), h);
+            q = g.add(layer + "attn.rope_q", rope, g.add(layer + "attn.norm_q", g.norm(NormKind.RMS, 32), q));
+            k = g.add(layer + "attn.rope_k", rope, g.add(layer + "attn.norm_k", g.norm(NormKind.RMS, 32), k));
+            Value a = g.add(layer + "attn.attention", new Op.Attention(n, 4, 2, 32, 0.1767767f, true, 0), q, k, v);
+            x = g.add(layer + "attn.add", new Op.Add(), x, g.add(layer + "attn.o", g.linear(hidden, 128, format, false), a));
+            h = g.add(layer + "mlp.norm", g.norm(NormKind.RMS, hidden), x);
+            Value gate = g.add(layer + "mlp.gate", g.linear(160, hidden, format, false), h);
+            Value up = g.add(layer + "mlp.up", g.linear(160, hidden, format, false), h);
+            h = g.add(layer + "mlp.act", new Op.Gate(Act.SILU), gate, up);
+            x = g.add(layer + "mlp.add", new Op.Add(), x, g.add(layer + "mlp.down", g.linear(hidden, 160, format, false), h));
+        }
+        x = g.add("final_norm", g.norm(NormKind.RMS, hidden), g.add("select", new Op.Select(), x));
+        return g.done(g.add("lm_head", g.linear(GraphOf.VOCABULARY, hidden, format, false), x));
+    }
+
+    /** The model's graph after fusion for what {@code supports} says. */
+    public static GraphOf.Built fused(GraphOf.Built built, Executor executor) {
+        Graph fused = Fusion.apply(built.graph(), built.weights(), executor::supports);
+        return new GraphOf.Built(fused, built.weights());
+    }
+}

@@ -1,0 +1,260 @@
+package dev.millrace.core.kit;
+
+import static dev.millrace.core.tensor.WeightFormat.F32;
+
+import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.Batch;
+import dev.millrace.core.executor.Batch.Rows;
+import dev.millrace.core.executor.Batch.Slice;
+import dev.millrace.core.executor.CompileOptions;
+import dev.millrace.core.executor.Executor;
+import dev.millrace.core.executor.KvFormat;
+import dev.millrace.core.executor.Program;
+import dev.millrace.core.executor.Session;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Node;
+import dev.millrace.core.kit.Trial.Pair;
+import dev.millrace.core.kit.Trial.Part;
+import dev.millrace.core.profile.OpObserver;
+import dev.millrace.core.sampling.Sampling;
+import dev.millrace.core.tensor.WeightFormat;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Random;
+import java.util.function.Function;
+
+/** Whole models: sessions, batches, decoding, refusals, observation. */
+final class ModelCases {
+    private static final List<Function<WeightFormat, GraphOf.Built>> MODELS =
+            List.of(KitModels::gpt, KitModels::llama);
+
+    private ModelCases() {}
+
+    static List<KitCase> all() {
+        List<KitCase> cases = new ArrayList<>();
+        for (int m = 0; m < MODELS.size(); m++) {
+            Function<WeightFormat, GraphOf.Built> model = MODELS.get(m);
+            String name = m == 0 ? "GPT" : "Llama";
+            for (WeightFormat format : LinearCases.FORMATS) {
+                for (boolean fused : new boolean[] {false, true}) {
+                    cases.add(new KitCase(
+                            name + " model in " + format + (fused ? ", fused" : "") + ": prompt, steps, ragged batch",
+                            (executor, tolerance) -> batches(executor, build(model, format, fused, executor), 3 * tolerance.of(format))));
+                }
+            }
+            cases.add(new KitCase(name + ": greedy decoding gives the reference's tokens",
+                    (executor, tolerance) -> decode(executor, model, Sampling.GREEDY)));
+            cases.add(new KitCase(name + ": decoding with a seed gives the reference's tokens", (executor, tolerance) -> {
+                decode(executor, model, new Sampling(1.1f, 0.8f, 40, 0.95f, 0, 7));
+                decode(executor, model, new Sampling(1, 1, 0, 1, 0, -5));
+                decode(executor, model, new Sampling(1.3f, 1.5f, 0, 0.7f, 0, 99));
+                decode(executor, model, new Sampling(1, 0.7f, 5, 1, 0.1f, 123456789012345L));
+            }));
+            cases.add(new KitCase(name + ": a prompt cut into chunks gives the same logits",
+                    (executor, tolerance) -> chunks(executor, model)));
+            cases.add(new KitCase(name + ": decoding stops when told, at the limit and at the capacity",
+                    (executor, tolerance) -> stops(executor, model)));
+            cases.add(new KitCase(name + ": a wrong batch is refused and changes nothing",
+                    (executor, tolerance) -> refusals(executor, model)));
+            cases.add(new KitCase(name + ": observed, every node reports its time and the result is the same",
+                    (executor, tolerance) -> observed(executor, model)));
+        }
+        return cases;
+    }
+
+    private static GraphOf.Built build(
+            Function<WeightFormat, GraphOf.Built> model, WeightFormat format, boolean fused, Executor executor) {
+        GraphOf.Built built = model.apply(format);
+        return fused ? KitModels.fused(built, executor) : built;
+    }
+
+    private static void batches(Executor executor, GraphOf.Built built, double tolerance) {
+        try (Trial trial = new Trial(executor, built)) {
+            Random random = new Random(31);
+            Pair a = trial.session(100, KvFormat.F32);
+            Pair b = trial.session(100, KvFormat.F32);
+            Pair c = trial.session(100, KvFormat.F32);
+            trial.forward(tolerance, 9, new Part(a, Trial.tokens(9, random), Rows.ALL));
+            trial.forward(tolerance, 1, new Part(a, Trial.tokens(1, random), Rows.LAST));
+            trial.forward(
+                    tolerance,
+                    4,
+                    new Part(b, Trial.tokens(21, random), Rows.LAST),
+                    new Part(a, Trial.tokens(1, random), Rows.LAST),
+                    new Part(c, Trial.tokens(2, random), Rows.ALL));
+            for (int i = 0; i < 3; i++) {
+                trial.forward(
+                        tolerance,
+                        2,
+                        new Part(c, Trial.tokens(1, random), Rows.LAST),
+                        new Part(b, Trial.tokens(1, random), Rows.NONE),
+                        new Part(a, Trial.tokens(1, random), Rows.LAST));
+            }
+            trial.forward(tolerance, 0, new Part(a, Trial.tokens(30, random), Rows.NONE));
+            trial.forward(tolerance, 1, new Part(a, Trial.tokens(1, random), Rows.LAST));
+        }
+    }
+
+    private static void decode(Executor executor, Function<WeightFormat, GraphOf.Built> model, Sampling sampling) {
+        try (Trial trial = new Trial(executor, build(model, F32, true, executor))) {
+            Pair pair = trial.session(80, KvFormat.F32);
+            int[] prompt = Trial.tokens(9, new Random(33));
+            for (int round = 0; round < 2; round++) {
+                List<Integer> want = collect(pair.expected(), prompt, sampling, 24);
+                List<Integer> have = collect(pair.found(), prompt, sampling, 24);
+                equal("sampled tokens", want, have);
+                equal("position", pair.expected().position(), pair.found().position());
+                equal("tokens of the session", tokens(pair.expected()), tokens(pair.found()));
+            }
+        }
+    }
+
+    private static List<Integer> collect(Session session, int[] prompt, Sampling sampling, int n) {
+        List<Integer> tokens = new ArrayList<>();
+        equal("count", n, session.decode(prompt, sampling, n, token -> tokens.add(token)));
+        return tokens;
+    }
+
+    private static List<Integer> tokens(Session session) {
+        List<Integer> tokens = new ArrayList<>();
+        for (int p = 0; p < session.position(); p++) {
+            tokens.add(session.token(p));
+        }
+        return tokens;
+    }
+
+    private static void chunks(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
+        GraphOf.Built built = build(model, F32, true, executor);
+        int[] prompt = Trial.tokens(61, new Random(34));
+        float[] whole = logits(executor, built, new CompileOptions(64), prompt);
+        for (int size : new int[] {1, 7, 60}) {
+            Trial.compare(whole, logits(executor, built, new CompileOptions(size), prompt), 1e-5);
+        }
+    }
+
+    private static float[] logits(Executor executor, GraphOf.Built built, CompileOptions options, int[] prompt) {
+        float[] out = new float[prompt.length * GraphOf.VOCABULARY];
+        try (Program program = executor.compile(built.graph(), built.weights(), options);
+                Session session = program.newSession(prompt.length, KvFormat.F32)) {
+            program.forward(Batch.of(session, prompt, Rows.ALL), MemorySegment.ofArray(out));
+        }
+        return out;
+    }
+
+    private static void stops(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
+        try (Trial trial = new Trial(executor, build(model, F32, true, executor))) {
+            Session session = trial.session(20, KvFormat.F32).found();
+            int[] prompt = Trial.tokens(5, new Random(35));
+            List<Integer> all = collect(session, prompt, Sampling.GREEDY, 10);
+            equal("position after 5 and 10", 14, session.position());
+            session.truncate(0);
+            List<Integer> some = new ArrayList<>();
+            int count = session.decode(prompt, Sampling.GREEDY, 10, token -> {
+                some.add(token);
+                return some.size() < 4;
+            });
+            equal("stopped by the sink", 4, count);
+            equal("tokens", all.subList(0, 4), some);
+            equal("position after a stop", 8, session.position());
+            session.truncate(3);
+            equal("tokens after stepping back", Arrays.stream(prompt).limit(3).boxed().toList(), tokens(session));
+            some.clear();
+            count = session.decode(Arrays.copyOfRange(prompt, 3, 5), Sampling.GREEDY, 100, token -> some.add(token));
+            equal("sampled up to the capacity", 16, count);
+            equal("the same tokens again", all, some.subList(0, 10));
+            equal("position at the capacity", 20, session.position());
+        }
+    }
+
+    private static void refusals(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
+        GraphOf.Built built = build(model, F32, true, executor);
+        float[] out = new float[64 * GraphOf.VOCABULARY];
+        MemorySegment target = MemorySegment.ofArray(out);
+        try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
+                Program other = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
+                Session session = program.newSession(12, KvFormat.F32);
+                Session foreign = other.newSession(12, KvFormat.F32)) {
+            program.forward(Batch.of(session, new int[] {1, 2, 3}, Rows.NONE), target);
+            Slice good = new Slice(session, new int[] {4}, Rows.LAST);
+            refused("13 tokens in a session of 12", session,
+                    () -> program.forward(Batch.of(session, new int[10], Rows.LAST), target));
+            refused("a token past the vocabulary", session,
+                    () -> program.forward(Batch.of(session, new int[] {1, GraphOf.VOCABULARY}, Rows.LAST), target));
+            refused("a negative token", session,
+                    () -> program.forward(Batch.of(session, new int[] {-1}, Rows.LAST), target));
+            refused("a session twice", session,
+                    () -> program.forward(new Batch(List.of(good, good), Graph.LOGITS), target));
+            refused("a session of another program", session,
+                    () -> program.forward(Batch.of(foreign, new int[] {1}, Rows.LAST), target));
+            refused("an output the graph has not", session,
+                    () -> program.forward(new Batch(List.of(good), "no such output"), target));
+            program.forward(new Batch(List.of(good), Graph.LOGITS), target);
+            equal("position after all that", 4, session.position());
+        }
+    }
+
+    private static void refused(String what, Session session, Runnable action) {
+        try {
+            action.run();
+        } catch (MillraceException e) {
+            if (e.getMessage().isBlank() || e.getMessage().contains("\n")) {
+                throw new AssertionError(what + ": the message is not one line: " + e.getMessage());
+            }
+            equal(what + ": position", 3, session.position());
+            return;
+        }
+        throw new AssertionError(what + " was not refused");
+    }
+
+    private static void observed(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
+        try (Trial trial = new Trial(executor, build(model, F32, true, executor))) {
+            Pair pair = trial.session(64, KvFormat.F32);
+            int[] prompt = Trial.tokens(9, new Random(36));
+            List<Integer> plain = collect(pair.found(), prompt, Sampling.GREEDY, 6);
+            pair.found().truncate(0);
+            Recorder recorder = new Recorder();
+            trial.program().observe(recorder);
+            equal("tokens while observed", plain, collect(pair.found(), prompt, Sampling.GREEDY, 6));
+            trial.program().observe(null);
+            List<String> paths = trial.program().graph().nodesFor(Graph.LOGITS).stream().map(Node::path).toList();
+            equal("steps", 6, recorder.steps.size());
+            for (List<String> step : recorder.steps) {
+                equal("nodes of a step", paths, step.stream().distinct().toList());
+            }
+            pair.found().truncate(0);
+            collect(pair.found(), prompt, Sampling.GREEDY, 6);
+            equal("steps after it was taken off", 6, recorder.steps.size());
+        }
+    }
+
+    private static final class Recorder implements OpObserver {
+        private final List<List<String>> steps = new ArrayList<>();
+
+        @Override
+        public void begin(int tokens, int context) {
+            steps.add(new ArrayList<>());
+        }
+
+        @Override
+        public void op(Node node, long startNanos, long endNanos) {
+            if (endNanos < startNanos) {
+                throw new AssertionError(node.path() + " ended before it started");
+            }
+            steps.getLast().add(node.path());
+        }
+
+        @Override
+        public void span(String lane, String name, long startNanos, long endNanos) {}
+
+        @Override
+        public void end(long startNanos, long endNanos) {}
+    }
+
+    private static void equal(String what, Object want, Object have) {
+        if (!want.equals(have)) {
+            throw new AssertionError(what + ": " + have + ", expected " + want);
+        }
+    }
+}
