@@ -1,0 +1,289 @@
+package dev.millrace.cpu.attention;
+
+import dev.millrace.cpu.Lanes;
+import dev.millrace.cpu.kv.KvCache;
+import dev.millrace.cpu.math.VectorMath;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
+import jdk.incubator.vector.VectorOperators;
+
+/**
+ * The inner loops of attention, over one tile of {@link KvCache#TILE} positions and one or four query rows. Every
+ * method is one flat loop over registers: 4 x 4 accumulators for 4 loads and 4 broadcasts.
+ */
+final class AttentionKernels {
+    private static final int L = Lanes.COUNT;
+    private static final int TILE = KvCache.TILE;
+    private static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
+
+    private AttentionKernels() {}
+
+    /** s[row, position] = q[row] . k[position] for 4 rows, q [4, headDim] from qAt, s [4, TILE] from sAt. */
+    static void scores4(float[] q, int qAt, int headDim, MemorySegment k, long kAt, float[] s, int sAt) {
+        FloatVector a0 = FloatVector.zero(Lanes.F);
+        FloatVector a1 = a0;
+        FloatVector a2 = a0;
+        FloatVector a3 = a0;
+        FloatVector b0 = a0;
+        FloatVector b1 = a0;
+        FloatVector b2 = a0;
+        FloatVector b3 = a0;
+        FloatVector c0 = a0;
+        FloatVector c1 = a0;
+        FloatVector c2 = a0;
+        FloatVector c3 = a0;
+        FloatVector d0 = a0;
+        FloatVector d1 = a0;
+        FloatVector d2 = a0;
+        FloatVector d3 = a0;
+        long block = (long) headDim * L * Float.BYTES;
+        for (int i = 0; i < headDim; i++) {
+            long at = kAt + (long) i * L * Float.BYTES;
+            FloatVector k0 = FloatVector.fromMemorySegment(Lanes.F, k, at, LE);
+            FloatVector k1 = FloatVector.fromMemorySegment(Lanes.F, k, at + block, LE);
+            FloatVector k2 = FloatVector.fromMemorySegment(Lanes.F, k, at + 2 * block, LE);
+            FloatVector k3 = FloatVector.fromMemorySegment(Lanes.F, k, at + 3 * block, LE);
+            FloatVector x = FloatVector.broadcast(Lanes.F, q[qAt + i]);
+            a0 = k0.fma(x, a0);
+            a1 = k1.fma(x, a1);
+            a2 = k2.fma(x, a2);
+            a3 = k3.fma(x, a3);
+            x = FloatVector.broadcast(Lanes.F, q[qAt + headDim + i]);
+            b0 = k0.fma(x, b0);
+            b1 = k1.fma(x, b1);
+            b2 = k2.fma(x, b2);
+            b3 = k3.fma(x, b3);
+            x = FloatVector.broadcast(Lanes.F, q[qAt + 2 * headDim + i]);
+            c0 = k0.fma(x, c0);
+            c1 = k1.fma(x, c1);
+            c2 = k2.fma(x, c2);
+            c3 = k3.fma(x, c3);
+            x = FloatVector.broadcast(Lanes.F, q[qAt + 3 * headDim + i]);
+            d0 = k0.fma(x, d0);
+            d1 = k1.fma(x, d1);
+            d2 = k2.fma(x, d2);
+            d3 = k3.fma(x, d3);
+        }
+        a0.intoArray(s, sAt);
+        a1.intoArray(s, sAt + L);
+        a2.intoArray(s, sAt + 2 * L);
+        a3.intoArray(s, sAt + 3 * L);
+        b0.intoArray(s, sAt + TILE);
+        b1.intoArray(s, sAt + TILE + L);
+        b2.intoArray(s, sAt + TILE + 2 * L);
+        b3.intoArray(s, sAt + TILE + 3 * L);
+        c0.intoArray(s, sAt + 2 * TILE);
+        c1.intoArray(s, sAt + 2 * TILE + L);
+        c2.intoArray(s, sAt + 2 * TILE + 2 * L);
+        c3.intoArray(s, sAt + 2 * TILE + 3 * L);
+        d0.intoArray(s, sAt + 3 * TILE);
+        d1.intoArray(s, sAt + 3 * TILE + L);
+        d2.intoArray(s, sAt + 3 * TILE + 2 * L);
+        d3.intoArray(s, sAt + 3 * TILE + 3 * L);
+    }
+
+    /** The same for one row. */
+    static void scores1(float[] q, int qAt, int headDim, MemorySegment k, long kAt, float[] s, int sAt) {
+        FloatVector a0 = FloatVector.zero(Lanes.F);
+        FloatVector a1 = a0;
+        FloatVector a2 = a0;
+        FloatVector a3 = a0;
+        long block = (long) headDim * L * Float.BYTES;
+        for (int i = 0; i < headDim; i++) {
+            long at = kAt + (long) i * L * Float.BYTES;
+            FloatVector x = FloatVector.broadcast(Lanes.F, q[qAt + i]);
+            a0 = FloatVector.fromMemorySegment(Lanes.F, k, at, LE).fma(x, a0);
+            a1 = FloatVector.fromMemorySegment(Lanes.F, k, at + block, LE).fma(x, a1);
+            a2 = FloatVector.fromMemorySegment(Lanes.F, k, at + 2 * block, LE).fma(x, a2);
+            a3 = FloatVector.fromMemorySegment(Lanes.F, k, at + 3 * block, LE).fma(x, a3);
+        }
+        a0.intoArray(s, sAt);
+        a1.intoArray(s, sAt + L);
+        a2.intoArray(s, sAt + 2 * L);
+        a3.intoArray(s, sAt + 3 * L);
+    }
+
+    /** The highest of the tile's scores of one row. */
+    static float highest(float[] s, int at) {
+        FloatVector a = FloatVector.fromArray(Lanes.F, s, at).max(FloatVector.fromArray(Lanes.F, s, at + L));
+        FloatVector b = FloatVector.fromArray(Lanes.F, s, at + 2 * L).max(FloatVector.fromArray(Lanes.F, s, at + 3 * L));
+        return a.max(b).reduceLanes(VectorOperators.MAX);
+    }
+
+    /** s = e^(s - highest) over the tile's scores of one row; returns their sum. */
+    static float exponentials(float[] s, int at, float highest) {
+        FloatVector sum = FloatVector.zero(Lanes.F);
+        for (int i = 0; i < TILE; i += L) {
+            FloatVector e = VectorMath.expUpTo88(FloatVector.fromArray(Lanes.F, s, at + i).sub(highest));
+            e.intoArray(s, at + i);
+            sum = sum.add(e);
+        }
+        return sum.reduceLanes(VectorOperators.ADD);
+    }
+
+    /**
+     * o[row] += sum over positions [from, to) of s[row, position] * v[position], for 4 rows and 4 vectors of the head.
+     *
+     * @param v values of the tile from vAt, {@code stride} floats a position; s [4, TILE]; o [4, stride] from oAt
+     */
+    static void values4x4(
+            float[] s, int sAt, int from, int to, MemorySegment v, long vAt, int stride, float[] o, int oAt) {
+        FloatVector a0 = FloatVector.fromArray(Lanes.F, o, oAt);
+        FloatVector a1 = FloatVector.fromArray(Lanes.F, o, oAt + L);
+        FloatVector a2 = FloatVector.fromArray(Lanes.F, o, oAt + 2 * L);
+        FloatVector a3 = FloatVector.fromArray(Lanes.F, o, oAt + 3 * L);
+        FloatVector b0 = FloatVector.fromArray(Lanes.F, o, oAt + stride);
+        FloatVector b1 = FloatVector.fromArray(Lanes.F, o, oAt + stride + L);
+        FloatVector b2 = FloatVector.fromArray(Lanes.F, o, oAt + stride + 2 * L);
+        FloatVector b3 = FloatVector.fromArray(Lanes.F, o, oAt + stride + 3 * L);
+        FloatVector c0 = FloatVector.fromArray(Lanes.F, o, oAt + 2 * stride);
+        FloatVector c1 = FloatVector.fromArray(Lanes.F, o, oAt + 2 * stride + L);
+        FloatVector c2 = FloatVector.fromArray(Lanes.F, o, oAt + 2 * stride + 2 * L);
+        FloatVector c3 = FloatVector.fromArray(Lanes.F, o, oAt + 2 * stride + 3 * L);
+        FloatVector d0 = FloatVector.fromArray(Lanes.F, o, oAt + 3 * stride);
+        FloatVector d1 = FloatVector.fromArray(Lanes.F, o, oAt + 3 * stride + L);
+        FloatVector d2 = FloatVector.fromArray(Lanes.F, o, oAt + 3 * stride + 2 * L);
+        FloatVector d3 = FloatVector.fromArray(Lanes.F, o, oAt + 3 * stride + 3 * L);
+        for (int j = from; j < to; j++) {
+            long at = vAt + (long) j * stride * Float.BYTES;
+            FloatVector v0 = FloatVector.fromMemorySegment(Lanes.F, v, at, LE);
+            FloatVector v1 = FloatVector.fromMemorySegment(Lanes.F, v, at + 4L * L, LE);
+            FloatVector v2 = FloatVector.fromMemorySegment(Lanes.F, v, at + 8L * L, LE);
+            FloatVector v3 = FloatVector.fromMemorySegment(Lanes.F, v, at + 12L * L, LE);
+            FloatVector p = FloatVector.broadcast(Lanes.F, s[sAt + j]);
+            a0 = v0.fma(p, a0);
+            a1 = v1.fma(p, a1);
+            a2 = v2.fma(p, a2);
+            a3 = v3.fma(p, a3);
+            p = FloatVector.broadcast(Lanes.F, s[sAt + TILE + j]);
+            b0 = v0.fma(p, b0);
+            b1 = v1.fma(p, b1);
+            b2 = v2.fma(p, b2);
+            b3 = v3.fma(p, b3);
+            p = FloatVector.broadcast(Lanes.F, s[sAt + 2 * TILE + j]);
+            c0 = v0.fma(p, c0);
+            c1 = v1.fma(p, c1);
+            c2 = v2.fma(p, c2);
+            c3 = v3.fma(p, c3);
+            p = FloatVector.broadcast(Lanes.F, s[sAt + 3 * TILE + j]);
+            d0 = v0.fma(p, d0);
+            d1 = v1.fma(p, d1);
+            d2 = v2.fma(p, d2);
+            d3 = v3.fma(p, d3);
+        }
+        a0.intoArray(o, oAt);
+        a1.intoArray(o, oAt + L);
+        a2.intoArray(o, oAt + 2 * L);
+        a3.intoArray(o, oAt + 3 * L);
+        b0.intoArray(o, oAt + stride);
+        b1.intoArray(o, oAt + stride + L);
+        b2.intoArray(o, oAt + stride + 2 * L);
+        b3.intoArray(o, oAt + stride + 3 * L);
+        c0.intoArray(o, oAt + 2 * stride);
+        c1.intoArray(o, oAt + 2 * stride + L);
+        c2.intoArray(o, oAt + 2 * stride + 2 * L);
+        c3.intoArray(o, oAt + 2 * stride + 3 * L);
+        d0.intoArray(o, oAt + 3 * stride);
+        d1.intoArray(o, oAt + 3 * stride + L);
+        d2.intoArray(o, oAt + 3 * stride + 2 * L);
+        d3.intoArray(o, oAt + 3 * stride + 3 * L);
+    }
+
+    /** The same for 4 rows and one vector of the head. */
+    static void values4x1(
+            float[] s, int sAt, int from, int to, MemorySegment v, long vAt, int stride, float[] o, int oAt) {
+        FloatVector a = FloatVector.fromArray(Lanes.F, o, oAt);
+        FloatVector b = FloatVector.fromArray(Lanes.F, o, oAt + stride);
+        FloatVector c = FloatVector.fromArray(Lanes.F, o, oAt + 2 * stride);
+        FloatVector d = FloatVector.fromArray(Lanes.F, o, oAt + 3 * stride);
+        for (int j = from; j < to; j++) {
+            FloatVector x = FloatVector.fromMemorySegment(Lanes.F, v, vAt + (long) j * stride * Float.BYTES, LE);
+            a = x.fma(FloatVector.broadcast(Lanes.F, s[sAt + j]), a);
+            b = x.fma(FloatVector.broadcast(Lanes.F, s[sAt + TILE + j]), b);
+            c = x.fma(FloatVector.broadcast(Lanes.F, s[sAt + 2 * TILE + j]), c);
+            d = x.fma(FloatVector.broadcast(Lanes.F, s[sAt + 3 * TILE + j]), d);
+        }
+        a.intoArray(o, oAt);
+        b.intoArray(o, oAt + stride);
+        c.intoArray(o, oAt + 2 * stride);
+        d.intoArray(o, oAt + 3 * stride);
+    }
+
+    /** The same for one row and 4 vectors of the head; even and odd positions have sums of their own. */
+    static void values1x4(
+            float[] s, int sAt, int from, int to, MemorySegment v, long vAt, int stride, float[] o, int oAt) {
+        FloatVector a0 = FloatVector.fromArray(Lanes.F, o, oAt);
+        FloatVector a1 = FloatVector.fromArray(Lanes.F, o, oAt + L);
+        FloatVector a2 = FloatVector.fromArray(Lanes.F, o, oAt + 2 * L);
+        FloatVector a3 = FloatVector.fromArray(Lanes.F, o, oAt + 3 * L);
+        FloatVector b0 = FloatVector.zero(Lanes.F);
+        FloatVector b1 = b0;
+        FloatVector b2 = b0;
+        FloatVector b3 = b0;
+        long row = (long) stride * Float.BYTES;
+        int j = from;
+        for (; j < to - 1; j += 2) {
+            long at = vAt + j * row;
+            FloatVector p = FloatVector.broadcast(Lanes.F, s[sAt + j]);
+            FloatVector r = FloatVector.broadcast(Lanes.F, s[sAt + j + 1]);
+            a0 = FloatVector.fromMemorySegment(Lanes.F, v, at, LE).fma(p, a0);
+            a1 = FloatVector.fromMemorySegment(Lanes.F, v, at + 4L * L, LE).fma(p, a1);
+            a2 = FloatVector.fromMemorySegment(Lanes.F, v, at + 8L * L, LE).fma(p, a2);
+            a3 = FloatVector.fromMemorySegment(Lanes.F, v, at + 12L * L, LE).fma(p, a3);
+            b0 = FloatVector.fromMemorySegment(Lanes.F, v, at + row, LE).fma(r, b0);
+            b1 = FloatVector.fromMemorySegment(Lanes.F, v, at + row + 4L * L, LE).fma(r, b1);
+            b2 = FloatVector.fromMemorySegment(Lanes.F, v, at + row + 8L * L, LE).fma(r, b2);
+            b3 = FloatVector.fromMemorySegment(Lanes.F, v, at + row + 12L * L, LE).fma(r, b3);
+        }
+        if (j < to) {
+            long at = vAt + j * row;
+            FloatVector p = FloatVector.broadcast(Lanes.F, s[sAt + j]);
+            a0 = FloatVector.fromMemorySegment(Lanes.F, v, at, LE).fma(p, a0);
+            a1 = FloatVector.fromMemorySegment(Lanes.F, v, at + 4L * L, LE).fma(p, a1);
+            a2 = FloatVector.fromMemorySegment(Lanes.F, v, at + 8L * L, LE).fma(p, a2);
+            a3 = FloatVector.fromMemorySegment(Lanes.F, v, at + 12L * L, LE).fma(p, a3);
+        }
+        a0.add(b0).intoArray(o, oAt);
+        a1.add(b1).intoArray(o, oAt + L);
+        a2.add(b2).intoArray(o, oAt + 2 * L);
+        a3.add(b3).intoArray(o, oAt + 3 * L);
+    }
+
+    /** The same for one row and one vector of the head. */
+    static void values1x1(
+            float[] s, int sAt, int from, int to, MemorySegment v, long vAt, int stride, float[] o, int oAt) {
+        FloatVector a = FloatVector.fromArray(Lanes.F, o, oAt);
+        for (int j = from; j < to; j++) {
+            a = FloatVector.fromMemorySegment(Lanes.F, v, vAt + (long) j * stride * Float.BYTES, LE)
+                    .fma(FloatVector.broadcast(Lanes.F, s[sAt + j]), a);
+        }
+        a.intoArray(o, oAt);
+    }
+
+    /** x = x * factor, {@code n} floats, whole vectors. */
+    static void scale(float[] x, int at, int n, float factor) {
+        for (int i = 0; i < n; i += L) {
+            FloatVector.fromArray(Lanes.F, x, at + i).mul(factor).intoArray(x, at + i);
+        }
+    }
+
+    /**
+     * Float16 to float32: {@code count} elements, a multiple of {@link Lanes#COUNT}, with integer operations only. The
+     * 16 bits are sign-extended and shifted so that exponent and mantissa stand where a float's do, then the exponent is
+     * set right by 2^112, subnormals included. The largest exponent (infinities, NaN) reads as 2^16 and above.
+     */
+    static void widen(MemorySegment from, long fromAt, MemorySegment to, long toAt, int count) {
+        for (int i = 0; i < count; i += L) {
+            ShortVector half = ShortVector.fromMemorySegment(Lanes.HALF_S, from, fromAt + (long) i * Short.BYTES, LE);
+            IntVector bits = (IntVector) half.castShape(Lanes.I, 0);
+            bits.lanewise(VectorOperators.LSHL, 13)
+                    .and(0x8FFFE000)
+                    .reinterpretAsFloats()
+                    .mul(0x1p112f)
+                    .intoMemorySegment(to, toAt + (long) i * Float.BYTES, LE);
+        }
+    }
+}
