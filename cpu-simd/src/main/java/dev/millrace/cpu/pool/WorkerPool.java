@@ -1,0 +1,281 @@
+package dev.millrace.cpu.pool;
+
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.util.concurrent.locks.LockSupport;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * A fixed set of workers that run one region of code together, with barriers inside it.
+ *
+ * <p>The caller of {@link #run} is worker 0; the others are daemon threads. Waiting spins first, because a phase of a
+ * transformer layer lasts tens of microseconds and waking a thread costs as much, and parks when the wait grows long,
+ * so that a worker whose core was given to another process can be moved to the core of one that waits for it.
+ * Running a region and waiting at a barrier allocate nothing.
+ */
+public final class WorkerPool implements AutoCloseable {
+    /** What every worker runs. */
+    public interface Region {
+        /**
+         * @param worker this worker, in [0, workers)
+         * @param workers how many run the region
+         */
+        void run(int worker, int workers);
+    }
+
+    /** Longest spin of a worker that waits at a barrier, then of one that waits for the next region, nanoseconds. */
+    private static final long BARRIER_SPIN = 100_000;
+
+    private static final long IDLE_SPIN = 1_000_000;
+
+    private static final VarHandle CLAIMED;
+    private static final VarHandle FAILURE;
+
+    static {
+        try {
+            MethodHandles.Lookup lookup = MethodHandles.lookup();
+            CLAIMED = lookup.findVarHandle(Claims.class, "claimed", int.class);
+            FAILURE = lookup.findVarHandle(WorkerPool.class, "failure", Throwable.class);
+        } catch (ReflectiveOperationException e) {
+            throw new ExceptionInInitializerError(e);
+        }
+    }
+
+    /** The claim counter on cache lines of its own. */
+    private static class ClaimsPad {
+        long p00, p01, p02, p03, p04, p05, p06, p07, p08, p09, p10, p11, p12, p13, p14, p15;
+    }
+
+    private static class ClaimsLine extends ClaimsPad {
+        int claimed;
+    }
+
+    private static final class Claims extends ClaimsLine {
+        long q00, q01, q02, q03, q04, q05, q06, q07, q08, q09, q10, q11, q12, q13, q14, q15;
+    }
+
+    /** A worker's thread and whether it has gone to sleep. */
+    private static final class Slot {
+        volatile Thread thread;
+        volatile boolean parked;
+    }
+
+    /** Thrown in workers that wait for one that has failed. */
+    private static final class Aborted extends RuntimeException {
+        private static final long serialVersionUID = 1L;
+
+        Aborted() {
+            super("another worker failed", null, false, false);
+        }
+    }
+
+    private final int workers;
+    private final Slot[] slots;
+    /** Opens and ends regions. */
+    private final Barrier gate = new Barrier();
+    /** Barriers inside a region: apart from the gate, since workers abandon them when one fails. */
+    private final Barrier inner = new Barrier();
+    private final Claims claims = new Claims();
+    private final ReentrantLock running = new ReentrantLock();
+    private Region body;
+    private Throwable failure;
+    private volatile boolean closed;
+
+    /**
+     * Starts {@code workers - 1} threads.
+     *
+     * @throws IllegalArgumentException when there is less than one worker
+     */
+    public WorkerPool(int workers) {
+        if (workers < 1) {
+            throw new IllegalArgumentException("a pool needs at least one worker, not " + workers);
+        }
+        this.workers = workers;
+        slots = new Slot[workers];
+        for (int w = 0; w < workers; w++) {
+            slots[w] = new Slot();
+        }
+        for (int w = 1; w < workers; w++) {
+            int worker = w;
+            Thread thread = new Thread(() -> serve(worker), "millrace-worker-" + w);
+            thread.setDaemon(true);
+            slots[w].thread = thread;
+            thread.start();
+        }
+    }
+
+    /** Workers, the caller of {@link #run} included. */
+    public int workers() {
+        return workers;
+    }
+
+    /**
+     * Runs {@code region} on every worker and returns when all are done. Calls from several threads take turns.
+     *
+     * @throws RuntimeException the first exception of any worker; the pool can be used again
+     * @throws IllegalStateException when the pool is closed, or the caller is inside a region
+     */
+    public void run(Region region) {
+        if (running.isHeldByCurrentThread()) {
+            throw new IllegalStateException("a region cannot start another on the same pool");
+        }
+        running.lock();
+        try {
+            if (closed) {
+                throw new IllegalStateException("the worker pool is closed");
+            }
+            if (workers == 1) {
+                claims.claimed = 0;
+                region.run(0, 1);
+                return;
+            }
+            slots[0].thread = Thread.currentThread();
+            body = region;
+            claims.claimed = 0;
+            inner.reset();
+            pass(gate, 0, BARRIER_SPIN);
+            step(0, region);
+            pass(gate, 0, BARRIER_SPIN);
+            body = null;
+            slots[0].thread = null;
+            Throwable thrown = failure;
+            if (thrown != null) {
+                failure = null;
+                rethrow(thrown);
+            }
+        } finally {
+            running.unlock();
+        }
+    }
+
+    /**
+     * Waits until every worker is here. Inside a region, by every worker; what one wrote before it, all see after it.
+     * Afterwards {@link #claim} counts from 0 again.
+     */
+    public void barrier(int worker) {
+        if (workers > 1) {
+            pass(inner, worker, BARRIER_SPIN);
+        } else {
+            claims.claimed = 0;
+        }
+    }
+
+    /** Hands out 0, 1, 2, ... to whichever worker asks next, afresh after every barrier and for every region. */
+    public int claim() {
+        return workers == 1 ? claims.claimed++ : (int) CLAIMED.getAndAdd(claims, 1);
+    }
+
+    /** Ends the threads; returns when they have ended. A region that runs is let finish. */
+    @Override
+    public void close() {
+        if (running.isHeldByCurrentThread()) {
+            throw new IllegalStateException("a region cannot close its pool");
+        }
+        running.lock();
+        try {
+            if (closed) {
+                return;
+            }
+            closed = true;
+            if (workers > 1) {
+                slots[0].thread = Thread.currentThread();
+                pass(gate, 0, BARRIER_SPIN);
+            }
+        } finally {
+            running.unlock();
+        }
+        boolean interrupted = false;
+        for (int w = 1; w < workers; w++) {
+            while (slots[w].thread.isAlive()) {
+                try {
+                    slots[w].thread.join();
+                } catch (InterruptedException e) {
+                    interrupted = true;
+                }
+            }
+        }
+        if (interrupted) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private void serve(int worker) {
+        while (true) {
+            pass(gate, worker, IDLE_SPIN);
+            if (closed) {
+                return;
+            }
+            step(worker, body);
+            pass(gate, worker, BARRIER_SPIN);
+        }
+    }
+
+    /** Runs the region on one worker and keeps the first failure of any. */
+    private void step(int worker, Region region) {
+        try {
+            region.run(worker, workers);
+        } catch (Aborted e) {
+            // the failure that caused it is already kept
+        } catch (Throwable e) {
+            FAILURE.compareAndSet(this, null, e);
+            // workers asleep at a barrier must see it
+            wake(worker);
+        }
+    }
+
+    private void pass(Barrier barrier, int worker, long spin) {
+        int phase = barrier.phase();
+        if (barrier.arrive() == workers - 1) {
+            claims.claimed = 0;
+            barrier.release(phase);
+            wake(worker);
+            return;
+        }
+        long deadline = 0;
+        int spins = 0;
+        while (barrier.phase() == phase) {
+            if (abandoned(barrier)) {
+                throw new Aborted();
+            }
+            Thread.onSpinWait();
+            if ((++spins & 63) == 0) {
+                long now = System.nanoTime();
+                if (deadline == 0) {
+                    deadline = now + spin;
+                } else if (now > deadline) {
+                    sleep(barrier, worker, phase);
+                }
+            }
+        }
+    }
+
+    private boolean abandoned(Barrier barrier) {
+        return barrier == inner && (Throwable) FAILURE.getVolatile(this) != null;
+    }
+
+    private void sleep(Barrier barrier, int worker, int phase) {
+        Slot slot = slots[worker];
+        slot.parked = true;
+        // who lets us go writes the phase (or the failure), then reads parked; we write parked, then read both
+        if (barrier.phaseVolatile() == phase && !abandoned(barrier)) {
+            LockSupport.park(this);
+        }
+        slot.parked = false;
+    }
+
+    private void wake(int self) {
+        for (int w = 0; w < workers; w++) {
+            if (w != self && slots[w].parked) {
+                LockSupport.unpark(slots[w].thread);
+            }
+        }
+    }
+
+    private static void rethrow(Throwable thrown) {
+        switch (thrown) {
+            case RuntimeException e -> throw e;
+            case Error e -> throw e;
+            default -> throw new IllegalStateException("a worker failed", thrown);
+        }
+    }
+}
