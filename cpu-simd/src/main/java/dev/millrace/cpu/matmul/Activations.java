@@ -1,0 +1,106 @@
+package dev.millrace.cpu.matmul;
+
+import dev.millrace.cpu.Lanes;
+import java.lang.foreign.Arena;
+import jdk.incubator.vector.FloatVector;
+
+/**
+ * The input of linear maps as the kernels read it, and the work space of the workers that multiply. Made once for the
+ * largest product and used again for every one; {@link PackedLinear#apply} fills it.
+ *
+ * <p>Several tokens are laid out in blocks of {@link #BLOCK}: [block][column][token of the block], padded with zeros.
+ * For int4 weights every 32 columns of a token are quantized to 8 bits, in the form that {@link Q4Panels} multiplies.
+ */
+public final class Activations implements AutoCloseable {
+    /** Tokens that a matrix product takes through the registers together. */
+    static final int BLOCK = Microkernel.TOKENS;
+
+    /** Columns of a panel that are unpacked at a time. */
+    static final int COLUMNS = 512;
+
+    /** Largest number of tokens in one product. */
+    public final int maxTokens;
+
+    /** Largest number of inputs. */
+    public final int maxInputs;
+
+    Rows rows;
+    int tokens;
+    /** The tokens in blocks. */
+    final float[] blocks;
+    /** The tokens in 8 bits. */
+    final NibbleFactors nibbles;
+
+    private final Arena arena = Arena.ofShared();
+    private final long scratch;
+    private final float[][] tiles;
+
+    /**
+     * @param maxTokens most tokens in a product
+     * @param maxInputs most columns of a weight
+     * @param workers workers that will take part
+     */
+    public Activations(int maxTokens, int maxInputs, int workers) {
+        this.maxTokens = maxTokens;
+        this.maxInputs = maxInputs;
+        int padded = Math.ceilDiv(maxTokens, BLOCK) * BLOCK;
+        blocks = new float[maxTokens == 1 ? 0 : Math.multiplyExact(padded, maxInputs)];
+        nibbles = new NibbleFactors(padded, maxInputs);
+        scratch = arena.allocate(panelBytes() * workers, 64).address();
+        tiles = new float[2 * workers][padded * Panel.ROWS];
+    }
+
+    /** Bytes it holds. */
+    public long bytes() {
+        return 4L * blocks.length + nibbles.bytes() + panelBytes() * tiles.length / 2 + 4L * tiles.length * tiles[0].length;
+    }
+
+    @Override
+    public void close() {
+        arena.close();
+    }
+
+    /** Address of a worker's space for {@link #COLUMNS} unpacked columns of a panel. */
+    long panel(int worker) {
+        return scratch + worker * panelBytes();
+    }
+
+    /** A worker's space for the sums of a panel for all tokens: [token][row of the panel]. */
+    float[] tile(int worker) {
+        return tiles[2 * worker];
+    }
+
+    /** The same for a second panel. */
+    float[] secondTile(int worker) {
+        return tiles[2 * worker + 1];
+    }
+
+    int tokenBlocks() {
+        return Math.ceilDiv(tokens, BLOCK);
+    }
+
+    /** Lays out a share of the token blocks. */
+    void fillBlocks(int inputs, int worker, int workers) {
+        int all = tokenBlocks();
+        for (int b = all * worker / workers; b < all * (worker + 1) / workers; b++) {
+            for (int t = 0; t < BLOCK; t++) {
+                int token = b * BLOCK + t;
+                int out = b * BLOCK * inputs + t;
+                if (token < tokens) {
+                    int in = rows.at(token);
+                    for (int k = 0; k < inputs; k++) {
+                        blocks[out + k * BLOCK] = rows.data()[in + k];
+                    }
+                } else {
+                    for (int k = 0; k < inputs; k++) {
+                        blocks[out + k * BLOCK] = 0;
+                    }
+                }
+            }
+        }
+    }
+
+    private static long panelBytes() {
+        return 4L * COLUMNS * Panel.ROWS;
+    }
+}

@@ -1,0 +1,85 @@
+package dev.millrace.cpu.matmul;
+
+import static dev.millrace.cpu.matmul.Panel.ALL;
+import static dev.millrace.cpu.matmul.Panel.F;
+import static dev.millrace.cpu.matmul.Panel.F_BYTES;
+import static dev.millrace.cpu.matmul.Panel.LE;
+import static dev.millrace.cpu.matmul.Panel.ROWS;
+
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+
+/**
+ * Float32 weights: a panel is [column][row] floats.
+ */
+final class F32Panels implements PanelKernels {
+    static final F32Panels INSTANCE = new F32Panels();
+
+    /** Bytes of a column of a panel. */
+    private static final long COLUMN = 4L * ROWS;
+
+    private F32Panels() {}
+
+    @Override
+    public long panelBytes(int inputs) {
+        return COLUMN * inputs;
+    }
+
+    @Override
+    public void pack(MemorySegment source, int inputs, long target) {
+        long rowBytes = 4L * inputs;
+        for (int k = 0; k < inputs; k++) {
+            for (int r = 0; r < ROWS; r++) {
+                ALL.set(JAVA_FLOAT_UNALIGNED, target + k * COLUMN + 4L * r, source.get(JAVA_FLOAT_UNALIGNED, r * rowBytes + 4L * k));
+            }
+        }
+    }
+
+    @Override
+    public void gemv(long weights, int panels, int inputs, Activations x, float[] y, int yAt) {
+        for (int p = 0; p < panels; p++) {
+            dot(weights + p * panelBytes(inputs), inputs, x.rows.data(), x.rows.offset(), y, yAt + p * ROWS);
+        }
+    }
+
+    /** Four columns, eight cache lines, at a time; a long loop, since an int loop is unrolled out of address order. */
+    private static void dot(long panel, int inputs, float[] x, int xAt, float[] y, int yAt) {
+        FloatVector a = FloatVector.zero(F);
+        FloatVector b = FloatVector.zero(F);
+        long end = panel + COLUMN * inputs;
+        int k = xAt;
+        long o = panel;
+        for (long end4 = panel + COLUMN * (inputs & ~3); o < end4; o += 4 * COLUMN, k += 4) {
+            FloatVector x0 = FloatVector.broadcast(F, x[k]);
+            FloatVector x1 = FloatVector.broadcast(F, x[k + 1]);
+            FloatVector x2 = FloatVector.broadcast(F, x[k + 2]);
+            FloatVector x3 = FloatVector.broadcast(F, x[k + 3]);
+            a = FloatVector.fromMemorySegment(F, ALL, o, LE).fma(x0, a);
+            b = FloatVector.fromMemorySegment(F, ALL, o + COLUMN / 2, LE).fma(x0, b);
+            a = FloatVector.fromMemorySegment(F, ALL, o + COLUMN, LE).fma(x1, a);
+            b = FloatVector.fromMemorySegment(F, ALL, o + COLUMN + COLUMN / 2, LE).fma(x1, b);
+            a = FloatVector.fromMemorySegment(F, ALL, o + 2 * COLUMN, LE).fma(x2, a);
+            b = FloatVector.fromMemorySegment(F, ALL, o + 2 * COLUMN + COLUMN / 2, LE).fma(x2, b);
+            a = FloatVector.fromMemorySegment(F, ALL, o + 3 * COLUMN, LE).fma(x3, a);
+            b = FloatVector.fromMemorySegment(F, ALL, o + 3 * COLUMN + COLUMN / 2, LE).fma(x3, b);
+        }
+        for (; o < end; o += COLUMN, k++) {
+            FloatVector x0 = FloatVector.broadcast(F, x[k]);
+            a = FloatVector.fromMemorySegment(F, ALL, o, LE).fma(x0, a);
+            b = FloatVector.fromMemorySegment(F, ALL, o + COLUMN / 2, LE).fma(x0, b);
+        }
+        a.intoArray(y, yAt);
+        b.intoArray(y, yAt + Panel.LANES);
+    }
+
+    @Override
+    public void unpack(long panel, int from, int to, long target) {
+        long out = target;
+        for (long o = panel + COLUMN * from, end = panel + COLUMN * to; o < end; o += COLUMN, out += 2L * F_BYTES) {
+            FloatVector.fromMemorySegment(F, ALL, o, LE).intoMemorySegment(ALL, out, LE);
+            FloatVector.fromMemorySegment(F, ALL, o + COLUMN / 2, LE).intoMemorySegment(ALL, out + F_BYTES, LE);
+        }
+    }
+}

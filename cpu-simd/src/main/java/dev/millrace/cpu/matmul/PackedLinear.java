@@ -1,0 +1,264 @@
+package dev.millrace.cpu.matmul;
+
+import dev.millrace.core.MillraceException;
+import dev.millrace.core.tensor.Weight;
+import dev.millrace.core.tensor.WeightFormat;
+import dev.millrace.cpu.math.Elementwise;
+import dev.millrace.cpu.pool.WorkerPool;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * One or several linear maps of the same input, laid out in panels for this executor's kernels: their outputs lie side
+ * by side, or, where gated, are the gate and the value of one output. Parts may have different formats.
+ *
+ * <p>Work is counted in tiles, {@link Panel#ROWS} outputs each; a worker takes any range of tiles. What a tile computes
+ * does not depend on who computes it or with which others.
+ */
+public final class PackedLinear {
+    /** Formats that can be packed. */
+    public static boolean supports(WeightFormat format) {
+        return switch (format) {
+            case F32, F16, BF16, Q8_0, Q4_0 -> true;
+            default -> false;
+        };
+    }
+
+    /** One part: {@code rows} outputs in panels from {@code address}. */
+    private record Part(PanelKernels kernels, long address, int rows, int panels, int firstOutput) {}
+
+    private final List<Part> parts;
+    private final Part[] partsByIndex;
+    private final boolean gated;
+    private final int inputs;
+    private final int outputs;
+    private final int tiles;
+    private final long bytes;
+    private final boolean usesBlocks;
+    private final boolean usesNibbles;
+
+    private PackedLinear(List<Part> parts, boolean gated, int inputs) {
+        this.parts = parts;
+        this.partsByIndex = parts.toArray(new Part[0]);
+        this.gated = gated;
+        this.inputs = inputs;
+        outputs = gated ? parts.getFirst().rows : parts.stream().mapToInt(Part::rows).sum();
+        tiles = gated ? parts.getFirst().panels : parts.stream().mapToInt(Part::panels).sum();
+        bytes = parts.stream().mapToLong(p -> p.panels * p.kernels.panelBytes(inputs)).sum();
+        usesNibbles = parts.stream().anyMatch(p -> p.kernels instanceof Q4Panels);
+        usesBlocks = parts.stream().anyMatch(p -> !(p.kernels instanceof Q4Panels));
+    }
+
+    /**
+     * Lays out weights, panel by panel, on all workers of the pool.
+     *
+     * @param weights [outputs, inputs] each, with the same inputs
+     * @param gated whether they are a gate and the values it multiplies, of one shape
+     * @param memory where the panels go; freeing it ends the use of the map
+     * @throws MillraceException when the shapes do not fit together or a format has no kernels here
+     */
+    public static PackedLinear pack(List<Weight> weights, boolean gated, WorkerPool pool, WeightMemory memory) {
+        int inputs = Math.toIntExact(weights.getFirst().shape().columns());
+        if (gated && (weights.size() != 2 || !weights.get(0).shape().equals(weights.get(1).shape()))) {
+            throw new MillraceException("a gated linear map needs two weights of one shape, not "
+                    + weights.stream().map(w -> w.name() + " " + w.shape()).toList());
+        }
+        List<Part> parts = new ArrayList<>();
+        int firstOutput = 0;
+        for (Weight weight : weights) {
+            if (weight.shape().columns() != inputs) {
+                throw new MillraceException(weight.name() + " has " + weight.shape().columns() + " inputs, "
+                        + weights.getFirst().name() + " beside it has " + inputs);
+            }
+            Part part = pack(weight, firstOutput, pool, memory);
+            parts.add(part);
+            firstOutput = gated ? 0 : Math.addExact(firstOutput, part.rows);
+        }
+        return new PackedLinear(List.copyOf(parts), gated, inputs);
+    }
+
+    /** Outputs of a token. */
+    public int outputs() {
+        return outputs;
+    }
+
+    /** Inputs of a token. */
+    public int inputs() {
+        return inputs;
+    }
+
+    /** Units of work. */
+    public int tiles() {
+        return tiles;
+    }
+
+    /** Bytes of packed weights: what one pass over them reads. */
+    public long bytes() {
+        return bytes;
+    }
+
+    /**
+     * {@code y = epilogue(x W^T) (+ residual)} for {@code tokens} rows, on all workers of the pool: every worker of a
+     * region calls it with the same arguments. There may be a barrier inside; what the workers have written is complete
+     * after the next barrier.
+     *
+     * @param residual rows added at the end, null for none; may be {@code y} itself
+     * @param scratch made for at least these tokens and inputs
+     */
+    public void apply(
+            Rows x, int tokens, Epilogue epilogue, Rows residual, Rows y, Activations scratch, WorkerPool pool, int worker) {
+        if (prepare(x, tokens, scratch, worker, pool.workers())) {
+            pool.barrier(worker);
+        }
+        int workers = pool.workers();
+        multiply(
+                scratch,
+                epilogue,
+                residual,
+                y,
+                (int) ((long) tiles * worker / workers),
+                (int) ((long) tiles * (worker + 1) / workers),
+                worker);
+    }
+
+    /**
+     * This worker's share of bringing the input into the form the kernels read.
+     *
+     * @return whether a barrier must follow before {@link #multiply}
+     */
+    public boolean prepare(Rows x, int tokens, Activations scratch, int worker, int workers) {
+        scratch.rows = x;
+        scratch.tokens = tokens;
+        boolean filled = false;
+        if (usesNibbles) {
+            scratch.nibbles.fill(x, tokens, inputs, worker, workers);
+            filled = true;
+        }
+        if (usesBlocks && tokens > 1) {
+            scratch.fillBlocks(inputs, worker, workers);
+            filled = true;
+        }
+        return filled;
+    }
+
+    /** Computes tiles [from, to) of the product that {@link #prepare} was called for. */
+    public void multiply(Activations x, Epilogue epilogue, Rows residual, Rows y, int from, int to, int worker) {
+        if (gated) {
+            for (int tile = from; tile < to; tile++) {
+                float[] gate = x.tile(worker);
+                float[] up = x.secondTile(worker);
+                sums(x, partsByIndex[0], tile, gate, worker);
+                sums(x, partsByIndex[1], tile, up, worker);
+                int output = tile * Panel.ROWS;
+                int n = Math.min(Panel.ROWS, outputs - output);
+                bias(epilogue, output, n, x.tokens, gate);
+                bias(epilogue, outputs + output, n, x.tokens, up);
+                Elementwise.gate(epilogue.act(), gate, 0, up, 0, gate, 0, x.tokens * Panel.ROWS);
+                write(gate, x.tokens, output, n, residual, y);
+            }
+            return;
+        }
+        int first = 0;
+        for (Part part : partsByIndex) {
+            for (int p = Math.max(0, from - first); p < Math.min(part.panels, to - first); p++) {
+                float[] sums = x.tile(worker);
+                sums(x, part, p, sums, worker);
+                int output = part.firstOutput + p * Panel.ROWS;
+                int n = Math.min(Panel.ROWS, part.rows - p * Panel.ROWS);
+                bias(epilogue, output, n, x.tokens, sums);
+                if (epilogue.act() != null) {
+                    Elementwise.activate(epilogue.act(), sums, 0, sums, 0, x.tokens * Panel.ROWS);
+                }
+                write(sums, x.tokens, output, n, residual, y);
+            }
+            first += part.panels;
+        }
+    }
+
+    private void sums(Activations x, Part part, int panel, float[] sums, int worker) {
+        long address = part.address + panel * part.kernels.panelBytes(inputs);
+        if (x.tokens == 1) {
+            part.kernels.gemv(address, 1, inputs, x, sums, 0);
+            return;
+        }
+        if (part.kernels instanceof Q4Panels) {
+            Q4Panels.gemm(address, inputs / 32, x.nibbles, x.tokens, sums);
+            return;
+        }
+        long scratch = x.panel(worker);
+        for (int k = 0; k < inputs; k += Activations.COLUMNS) {
+            int end = Math.min(inputs, k + Activations.COLUMNS);
+            part.kernels.unpack(address, k, end, scratch);
+            for (int b = 0; b < x.tokenBlocks(); b++) {
+                Microkernel.multiply(
+                        x.blocks,
+                        Activations.BLOCK * (b * inputs + k),
+                        scratch,
+                        end - k,
+                        sums,
+                        b * Activations.BLOCK * Panel.ROWS,
+                        k == 0);
+            }
+        }
+    }
+
+    private static void bias(Epilogue epilogue, int output, int n, int tokens, float[] sums) {
+        float[] bias = epilogue.bias();
+        if (bias == null) {
+            return;
+        }
+        for (int t = 0; t < tokens; t++) {
+            for (int r = 0; r < n; r++) {
+                sums[t * Panel.ROWS + r] += bias[output + r];
+            }
+        }
+    }
+
+    private static void write(float[] sums, int tokens, int output, int n, Rows residual, Rows y) {
+        for (int t = 0; t < tokens; t++) {
+            int out = y.at(t) + output;
+            if (residual == null) {
+                System.arraycopy(sums, t * Panel.ROWS, y.data(), out, n);
+            } else {
+                int in = residual.at(t) + output;
+                for (int r = 0; r < n; r++) {
+                    y.data()[out + r] = sums[t * Panel.ROWS + r] + residual.data()[in + r];
+                }
+            }
+        }
+    }
+
+    private static Part pack(Weight weight, int firstOutput, WorkerPool pool, WeightMemory memory) {
+        PanelKernels kernels = switch (weight.format()) {
+            case F32 -> F32Panels.INSTANCE;
+            case F16 -> F16Panels.INSTANCE;
+            case BF16 -> Bf16Panels.INSTANCE;
+            case Q8_0 -> Q8Panels.INSTANCE;
+            case Q4_0 -> Q4Panels.INSTANCE;
+            default -> throw new MillraceException(
+                    weight.name() + " is " + weight.format() + ": the CPU executor has no kernels for it");
+        };
+        int rows = Math.toIntExact(weight.shape().rows());
+        int inputs = Math.toIntExact(weight.shape().columns());
+        int panels = Panel.count(rows);
+        long panelBytes = kernels.panelBytes(inputs);
+        long address = memory.allocate(Math.multiplyExact(panels, panelBytes)).address();
+        long rowBytes = weight.format().rowBytes(inputs);
+        pool.run((worker, workers) -> {
+            try (Arena arena = Arena.ofConfined()) {
+                MemorySegment source = arena.allocate(rowBytes * Panel.ROWS, 64);
+                for (int p = pool.claim(); p < panels; p = pool.claim()) {
+                    int count = Math.min(Panel.ROWS, rows - p * Panel.ROWS);
+                    if (count < Panel.ROWS) {
+                        source.fill((byte) 0);
+                    }
+                    weight.copyRows((long) p * Panel.ROWS, count, source);
+                    kernels.pack(source, inputs, address + p * panelBytes);
+                }
+            }
+        });
+        return new Part(kernels, address, rows, panels, firstOutput);
+    }
+}
