@@ -115,10 +115,5 @@ final class ReferenceProgram implements Program {
     }
 
     @Override
-    public OpObserver observer() {
-        return observer;
-    }
-
-    @Override
     public void close() {}
 }
