@@ -1,0 +1,87 @@
+package dev.millrace.models.checkpoint;
+
+import dev.millrace.core.MillraceException;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import tools.jackson.core.JacksonException;
+import tools.jackson.core.StreamReadConstraints;
+import tools.jackson.core.StreamReadFeature;
+import tools.jackson.core.json.JsonFactory;
+import tools.jackson.core.json.JsonReadFeature;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+/**
+ * Reads JSON that may be hostile: nesting, token count, string and number lengths are bounded, a key that is there twice
+ * is refused. {@code NaN} and {@code Infinity} are read, since Python writes them.
+ */
+public final class Json {
+    private static final int MAX_FILE = 256 << 20;
+
+    private static final JsonMapper MAPPER = JsonMapper.builder(JsonFactory.builder()
+                    .streamReadConstraints(StreamReadConstraints.builder()
+                            .maxNestingDepth(100)
+                            .maxTokenCount(8_000_000)
+                            .maxStringLength(32 << 20)
+                            .maxNameLength(64 << 10)
+                            .maxNumberLength(1000)
+                            .build())
+                    .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                    .enable(JsonReadFeature.ALLOW_NON_NUMERIC_NUMBERS)
+                    .build())
+            .build();
+
+    private Json() {}
+
+    /**
+     * Reads a file that holds one JSON object.
+     *
+     * @throws MillraceException naming the file, and the line where it is wrong
+     */
+    public static JsonNode read(Path file) {
+        try {
+            if (Files.isDirectory(file)) {
+                throw new MillraceException(file + " is a directory, not a JSON file");
+            }
+            long size = Files.size(file);
+            if (size > MAX_FILE) {
+                throw new MillraceException(file + ": " + size + " bytes of JSON, more than the limit of " + MAX_FILE);
+            }
+            byte[] bytes = Files.readAllBytes(file);
+            return parse(bytes, 0, bytes.length, file.toString());
+        } catch (NoSuchFileException e) {
+            throw new MillraceException(file + ": no such file", e);
+        } catch (IOException e) {
+            throw new MillraceException(file + ": " + e.getMessage(), e);
+        }
+    }
+
+    /** Reads a JSON object from UTF-8 bytes; {@code what} names them in messages. */
+    public static JsonNode parse(byte[] bytes, int offset, int length, String what) {
+        JsonNode node;
+        try {
+            node = MAPPER.readTree(bytes, offset, length);
+        } catch (JacksonException e) {
+            var at = e.getLocation();
+            String where = at == null ? "" : " at line " + at.getLineNr() + " column " + at.getColumnNr();
+            throw new MillraceException(what + ": not valid JSON" + where + ": " + Bad.line(firstLine(e.getOriginalMessage())), e);
+        }
+        if (!node.isObject()) {
+            throw new MillraceException(what + ": a JSON object was expected");
+        }
+        return node;
+    }
+
+    /** The node as JSON text in UTF-8, without line breaks. */
+    static byte[] bytes(JsonNode node) {
+        return MAPPER.writeValueAsBytes(node);
+    }
+
+    private static String firstLine(String message) {
+        int end = message.indexOf('\n');
+        String line = end < 0 ? message : message.substring(0, end);
+        return line.length() > 200 ? line.substring(0, 200) + "..." : line;
+    }
+}
