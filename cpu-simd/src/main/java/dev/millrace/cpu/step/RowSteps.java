@@ -130,6 +130,11 @@ public final class RowSteps {
     /** The cosines and sines of the chunk's tokens, for the steps that rotate. */
     public record Rotate(Rotation rotation) implements Step {
         @Override
+        public void ready(Chunk chunk) {
+            rotation.ensure(chunk.tokens());
+        }
+
+        @Override
         public void run(Chunk chunk, int first, int rows, int worker, int workers) {
             if (rotation.rope().frequencies().dependsOnLength()) {
                 if (worker == 0) {

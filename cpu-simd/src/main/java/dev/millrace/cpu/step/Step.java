@@ -2,6 +2,9 @@ package dev.millrace.cpu.step;
 
 /** One node of the graph, made ready to run: weights laid out, inputs and outputs in their buffers. */
 public interface Step {
+    /** Makes room for a chunk; by the caller, before the workers start. The only place where a step may allocate. */
+    default void ready(Chunk chunk) {}
+
     /**
      * Does {@code worker}'s share. All workers call it, each once; a barrier follows. Allocates nothing.
      *

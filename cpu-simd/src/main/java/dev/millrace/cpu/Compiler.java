@@ -1,0 +1,288 @@
+package dev.millrace.cpu;
+
+import dev.millrace.core.MillraceException;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Node;
+import dev.millrace.core.graph.Op;
+import dev.millrace.core.graph.Value;
+import dev.millrace.core.graph.Value.Rows;
+import dev.millrace.core.tensor.Weight;
+import dev.millrace.core.tensor.WeightFormat;
+import dev.millrace.core.tensor.Weights;
+import dev.millrace.cpu.attention.AttentionScratch;
+import dev.millrace.cpu.attention.AttentionStep;
+import dev.millrace.cpu.attention.AttentionStep.Source;
+import dev.millrace.cpu.attention.Rotation;
+import dev.millrace.cpu.matmul.Epilogue;
+import dev.millrace.cpu.matmul.PackedLinear;
+import dev.millrace.cpu.matmul.WeightMemory;
+import dev.millrace.cpu.pool.WorkerPool;
+import dev.millrace.cpu.step.Buffer;
+import dev.millrace.cpu.step.EmbedStep;
+import dev.millrace.cpu.step.LinearStep;
+import dev.millrace.cpu.step.MatmulScratch;
+import dev.millrace.cpu.step.Normalizer;
+import dev.millrace.cpu.step.RowSteps;
+import dev.millrace.cpu.step.Step;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.stream.Stream;
+
+/** Turns a graph into steps: lays out the weights of every node once, then plans the nodes of each output. */
+final class Compiler {
+    private final Graph graph;
+    private final Weights weights;
+    private final WorkerPool pool;
+    private final WeightMemory memory;
+    private final Map<String, PackedLinear> linears = new HashMap<>();
+    private final Set<String> tables = new LinkedHashSet<>();
+    private final Map<Op.Norm, Normalizer> norms = new HashMap<>();
+    private final List<Rotation> rotations = new ArrayList<>();
+    private final List<AttentionScratch> attentions = new ArrayList<>();
+    private final MatmulScratch scratch;
+    private long vectorBytes;
+
+    Compiler(Graph graph, Weights weights, WorkerPool pool, WeightMemory memory) {
+        this.graph = graph;
+        this.weights = weights;
+        this.pool = pool;
+        this.memory = memory;
+        graph.nodes().forEach(this::check);
+        Machine.requireMemory("the weights of " + graph.name(), linearBytes(), "a smaller format (--weights int8)");
+        graph.nodes().forEach(this::pack);
+        int inputs = 1;
+        int normalized = 1;
+        for (Node node : graph.nodes()) {
+            if (linears.containsKey(node.path())) {
+                int width = node.inputs().getFirst().width();
+                inputs = Math.max(inputs, width);
+                if (node.op() instanceof Op.FusedLinear f && f.norm().isPresent()) {
+                    normalized = Math.max(normalized, width);
+                }
+            }
+        }
+        this.scratch = new MatmulScratch(inputs, normalized, pool.workers());
+    }
+
+    MatmulScratch scratch() {
+        return scratch;
+    }
+
+    List<AttentionScratch> attentions() {
+        return attentions;
+    }
+
+    List<Rotation> rotations() {
+        return rotations;
+    }
+
+    /** Bytes of weights laid out anew: panels, norms, biases. */
+    long ownedBytes() {
+        return memory.bytes() + vectorBytes;
+    }
+
+    /** Bytes of embedding tables, which stay where they are. */
+    long mappedBytes() {
+        return tables.stream().mapToLong(table -> weights.get(table).bytes()).sum();
+    }
+
+    private void check(Node node) {
+        for (Op.Linear part : parts(node.op())) {
+            WeightFormat format = weights.get(part.weight()).format();
+            if (!PackedLinear.supports(format)) {
+                throw new MillraceException(node.path() + ": cpu-simd does not multiply " + format.label()
+                        + " weights; convert " + part.weight() + " first");
+            }
+        }
+    }
+
+    private long linearBytes() {
+        return graph.nodes().stream()
+                .flatMap(node -> parts(node.op()).stream())
+                .mapToLong(part -> weights.get(part.weight()).bytes())
+                .sum();
+    }
+
+    private void pack(Node node) {
+        List<Op.Linear> parts = parts(node.op());
+        if (!parts.isEmpty()) {
+            List<Weight> matrices = parts.stream().map(p -> weights.get(p.weight())).toList();
+            boolean gated = node.op() instanceof Op.FusedLinear f && f.gated();
+            linears.put(node.path(), PackedLinear.pack(matrices, gated, pool, memory));
+        }
+    }
+
+    private static List<Op.Linear> parts(Op op) {
+        return switch (op) {
+            case Op.Linear l -> List.of(l);
+            case Op.FusedLinear f -> f.parts();
+            default -> List.of();
+        };
+    }
+
+    /** The steps that compute {@code output}. */
+    Plan plan(String output) {
+        Value wanted = graph.output(output);
+        List<Node> nodes = Stream.of(Rows.values())
+                .flatMap(rows -> graph.nodesFor(output).stream().filter(n -> n.output().rows() == rows))
+                .toList();
+        BufferPlan buffers = new BufferPlan(nodes, wanted);
+        Map<Rows, List<Step>> steps = new HashMap<>();
+        for (Node node : nodes) {
+            steps.computeIfAbsent(node.output().rows(), r -> new ArrayList<>()).add(step(node, buffers));
+        }
+        List<Step> prelude = rotations.stream().map(r -> (Step) new RowSteps.Rotate(r)).toList();
+        return new Plan(
+                prelude,
+                stage(Rows.TOKENS, steps, nodes, buffers),
+                stage(Rows.SELECTED, steps, nodes, buffers),
+                stage(Rows.SEQUENCES, steps, nodes, buffers),
+                wanted,
+                buffers.of(wanted));
+    }
+
+    private static Plan.Stage stage(Rows rows, Map<Rows, List<Step>> steps, List<Node> nodes, BufferPlan buffers) {
+        return new Plan.Stage(
+                steps.getOrDefault(rows, List.of()).toArray(Step[]::new),
+                nodes.stream().filter(n -> n.output().rows() == rows).toArray(Node[]::new),
+                buffers.all(rows));
+    }
+
+    private Step step(Node node, BufferPlan buffers) {
+        List<Buffer> in = node.inputs().stream().map(buffers::of).toList();
+        Buffer y = buffers.of(node.output());
+        int width = node.output().width();
+        return switch (node.op()) {
+            case Op.Embed e -> embed(List.of(e), y, width);
+            case Op.EmbedSum sum -> embed(sum.parts(), y, width);
+            case Op.Norm n -> new RowSteps.Norm(norm(n), in.get(0), y, width);
+            case Op.Linear l -> linear(node, Optional.empty(), List.of(l), null, in, y);
+            case Op.FusedLinear f -> linear(node, f.norm(), f.parts(), f, in, y);
+            case Op.Rope r -> new RowSteps.Rope(rotation(r), in.get(0), y, width);
+            case Op.Attention a -> {
+                int kvWidth = a.kvHeads() * a.headDim();
+                Source q = new Source(in.get(0), a.heads() * a.headDim(), 0);
+                Source k = new Source(in.get(1), kvWidth, 0);
+                yield attention(a, q, k, new Source(in.get(2), kvWidth, 0), null, null, null, y);
+            }
+            case Op.SelfAttention s -> selfAttention(s, in.get(0), y);
+            case Op.Activation a -> new RowSteps.Activation(a.act(), in.get(0), y, width);
+            case Op.Gate g -> new RowSteps.Gate(g.act(), in.get(0), in.get(1), y, width);
+            case Op.Add add -> new RowSteps.Add(in.get(0), in.get(1), y, width);
+            case Op.Permute p -> new RowSteps.Permute(order(node, p), in.get(0), y);
+            case Op.Select s -> new RowSteps.Select(in.get(0), y, width);
+            case Op.Pool p -> new RowSteps.Pool(p.pooling(), in.get(0), y, width);
+        };
+    }
+
+    private Step embed(List<Op.Embed> parts, Buffer y, int width) {
+        parts.forEach(p -> tables.add(p.table()));
+        return new EmbedStep(parts, parts.stream().map(p -> weights.get(p.table())).toList(), y, width, pool.workers());
+    }
+
+    private Step linear(
+            Node node, Optional<Op.Norm> norm, List<Op.Linear> parts, Op.FusedLinear fused, List<Buffer> in, Buffer y) {
+        Epilogue epilogue = new Epilogue(bias(parts), fused == null ? null : fused.act().orElse(null));
+        return new LinearStep(
+                linears.get(node.path()),
+                norm.map(this::norm).orElse(null),
+                epilogue,
+                in.get(0),
+                fused != null && fused.residual() ? in.get(1) : null,
+                y,
+                scratch,
+                pool);
+    }
+
+    /** The biases of all parts side by side, 0 for parts without; null when there is none. */
+    private float[] bias(List<Op.Linear> parts) {
+        if (parts.stream().noneMatch(p -> p.bias().isPresent())) {
+            return null;
+        }
+        int at = 0;
+        float[] all = new float[0];
+        for (Op.Linear part : parts) {
+            int rows = Math.toIntExact(weights.get(part.weight()).shape().rows());
+            all = Arrays.copyOf(all, at + rows);
+            if (part.bias().isPresent()) {
+                System.arraycopy(weights.get(part.bias().get()).floats(), 0, all, at, rows);
+            }
+            at += rows;
+        }
+        vectorBytes += 4L * all.length;
+        return all;
+    }
+
+    private Normalizer norm(Op.Norm norm) {
+        return norms.computeIfAbsent(norm, n -> {
+            Normalizer made = new Normalizer(n, weights);
+            vectorBytes += made.bytes();
+            return made;
+        });
+    }
+
+    private Rotation rotation(Op.Rope rope) {
+        for (Rotation rotation : rotations) {
+            if (rotation.rope().equals(rope)) {
+                return rotation;
+            }
+        }
+        rotations.add(new Rotation(rope));
+        return rotations.getLast();
+    }
+
+    private int[] order(Node node, Op.Permute permute) {
+        float[] floats = weights.get(permute.order()).floats();
+        int[] order = new int[floats.length];
+        for (int i = 0; i < order.length; i++) {
+            order[i] = (int) floats[i];
+            if (order[i] != floats[i] || order[i] < 0 || order[i] >= order.length) {
+                throw new MillraceException(node.path() + ": " + permute.order() + " holds " + floats[i] + " at " + i
+                        + "; it must hold the columns 0 to " + (order.length - 1));
+            }
+        }
+        return order;
+    }
+
+    private Step selfAttention(Op.SelfAttention s, Buffer qkv, Buffer y) {
+        Op.Attention a = s.attention();
+        int qWidth = a.heads() * a.headDim();
+        int kvWidth = a.kvHeads() * a.headDim();
+        int stride = qWidth + 2 * kvWidth;
+        return attention(
+                a,
+                new Source(qkv, stride, 0),
+                new Source(qkv, stride, qWidth),
+                new Source(qkv, stride, qWidth + kvWidth),
+                s.qNorm().map(this::norm).orElse(null),
+                s.kNorm().map(this::norm).orElse(null),
+                s.rope().map(this::rotation).orElse(null),
+                y);
+    }
+
+    private Step attention(
+            Op.Attention a, Source q, Source k, Source v, Normalizer qNorm, Normalizer kNorm, Rotation r, Buffer y) {
+        AttentionScratch space = attentions.stream().filter(s -> s.fits(a)).findFirst().orElse(null);
+        if (space == null) {
+            space = new AttentionScratch(a, pool.workers());
+            attentions.add(space);
+        }
+        return new AttentionStep(a, q, k, v, qNorm, kNorm, r, y, slot(a), space, pool);
+    }
+
+    /** The index of a layer's cache in a session. */
+    private int slot(Op.Attention attention) {
+        return kept(graph).indexOf(attention);
+    }
+
+    /** The attentions whose keys and values sessions keep. */
+    static List<Op.Attention> kept(Graph graph) {
+        return graph.attentions().stream().filter(Op.Attention::causal).toList();
+    }
+}

@@ -1,0 +1,76 @@
+package dev.millrace.cpu;
+
+import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.CompileOptions;
+import dev.millrace.core.executor.Device;
+import dev.millrace.core.executor.Executor;
+import dev.millrace.core.executor.ExecutorOptions;
+import dev.millrace.core.executor.Program;
+import dev.millrace.core.executor.RoofProbe;
+import dev.millrace.core.executor.Support;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Op;
+import dev.millrace.core.tensor.WeightFormat;
+import dev.millrace.core.tensor.Weights;
+import dev.millrace.cpu.matmul.PackedLinear;
+import dev.millrace.cpu.pool.WorkerPool;
+import dev.millrace.cpu.roof.CpuRoofs;
+import java.util.Arrays;
+import java.util.Set;
+import java.util.stream.Collectors;
+
+/** This machine's cores, through the Vector API. */
+final class CpuExecutor implements Executor {
+    private final WorkerPool pool;
+    private final Device device;
+
+    CpuExecutor(ExecutorOptions options) {
+        if (options.math() != ExecutorOptions.Math.STRICT) {
+            throw new MillraceException("cpu-simd multiplies float32 strictly; it has no " + options.math());
+        }
+        int cores = Machine.cores();
+        int workers = options.threads() == 0 ? cores : options.threads();
+        PerformanceCliff.check(workers, cores);
+        this.pool = new WorkerPool(workers);
+        this.device = new Device(
+                0, Machine.processor(), Machine.memoryBytes(), Lanes.BITS + "-bit vectors, " + workers + " workers");
+    }
+
+    @Override
+    public String name() {
+        return CpuProvider.NAME;
+    }
+
+    @Override
+    public Device device() {
+        return device;
+    }
+
+    /** Every op there is, fused or not. */
+    @Override
+    public Support supports(Op op) {
+        return Support.YES;
+    }
+
+    @Override
+    public Set<WeightFormat> formats() {
+        return Arrays.stream(WeightFormat.values())
+                .filter(PackedLinear::supports)
+                .collect(Collectors.toUnmodifiableSet());
+    }
+
+    @Override
+    public Program compile(Graph graph, Weights weights, CompileOptions options) {
+        return new CpuProgram(graph, weights, options, pool);
+    }
+
+    @Override
+    public RoofProbe roofs() {
+        return new CpuRoofs(pool.workers());
+    }
+
+    @Override
+    public void close() {
+        pool.close();
+    }
+}

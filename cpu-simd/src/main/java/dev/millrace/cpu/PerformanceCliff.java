@@ -1,0 +1,52 @@
+package dev.millrace.cpu;
+
+import java.lang.System.Logger.Level;
+import java.util.EnumSet;
+import java.util.Set;
+
+/** Reasons why kernels run far below the machine's speed. Each is said once for each run, on the log. */
+enum PerformanceCliff {
+    /** Vectors are narrower than the machine's. */
+    NARROW_VECTORS,
+    /** Without the optimizing compiler every vector is an object and every lane a loop. */
+    NO_OPTIMIZING_COMPILER,
+    /** More workers than cores: they wait for each other at every barrier. */
+    TOO_MANY_WORKERS;
+
+    private static final System.Logger LOG = System.getLogger("dev.millrace.cpu");
+    private static final Set<PerformanceCliff> SAID = EnumSet.noneOf(PerformanceCliff.class);
+
+    /** Looks for every cliff that can be seen without measuring. */
+    static void check(int workers, int cores) {
+        if (Lanes.BITS < Lanes.PREFERRED_BITS) {
+            NARROW_VECTORS.say("cpu-simd uses " + Lanes.BITS + "-bit vectors, the machine has " + Lanes.PREFERRED_BITS
+                    + "-bit ones: leave out -D" + Lanes.PROPERTY);
+        }
+        String reason = compilerMissing(System.getProperty("java.vm.info", ""));
+        if (reason != null) {
+            NO_OPTIMIZING_COMPILER.say("cpu-simd runs 10 to 1000 times slower than it could: " + reason);
+        }
+        if (workers > cores) {
+            TOO_MANY_WORKERS.say(workers + " workers on " + cores + " cores wait for each other: use --threads " + cores);
+        }
+    }
+
+    /** Why C2 does not run, from what the JVM says of itself; null when it does. */
+    static String compilerMissing(String info) {
+        if (info.contains("interpreted")) {
+            return "the JVM only interprets: leave out -Xint";
+        }
+        if (info.contains("emulated-client")) {
+            return "the JVM's optimizing compiler is off: leave out -XX:TieredStopAtLevel";
+        }
+        return null;
+    }
+
+    private void say(String message) {
+        synchronized (SAID) {
+            if (SAID.add(this)) {
+                LOG.log(Level.WARNING, message);
+            }
+        }
+    }
+}
