@@ -2,6 +2,7 @@ package dev.millrace.core.executor;
 
 import dev.millrace.core.executor.Batch.Rows;
 import dev.millrace.core.graph.Graph;
+import dev.millrace.core.profile.OpObserver;
 import dev.millrace.core.sampling.Sampler;
 import dev.millrace.core.sampling.Sampling;
 import java.lang.foreign.MemorySegment;
@@ -27,7 +28,11 @@ final class DecodeLoop {
             } else {
                 return sampled;
             }
+            long start = System.nanoTime();
             one[0] = sampler.sample(logits, 0, sampling, history, session.position());
+            if (program.observer() != null) {
+                program.observer().span(OpObserver.HOST, OpObserver.SAMPLE, start, System.nanoTime());
+            }
             if (!sink.accept(one[0])) {
                 return sampled + 1;
             }

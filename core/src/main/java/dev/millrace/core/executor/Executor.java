@@ -13,6 +13,11 @@ public interface Executor extends AutoCloseable {
 
     Device device();
 
+    /** Worker threads that take part in a run, the calling one included; 0 for devices that have none. */
+    default int threads() {
+        return 0;
+    }
+
     /** Whether it runs this op; decides which fused ops a graph is rewritten into. Never throws. */
     Support supports(Op op);
 

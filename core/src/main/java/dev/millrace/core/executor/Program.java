@@ -45,6 +45,9 @@ public interface Program extends AutoCloseable {
      */
     void observe(OpObserver observer);
 
+    /** Who observes; null when nobody does. */
+    OpObserver observer();
+
     @Override
     void close();
 }

@@ -4,6 +4,11 @@ import dev.millrace.core.graph.Node;
 
 /** Receives the time of every op while a program is observed. */
 public interface OpObserver {
+    /** The lane of the calling thread. */
+    String HOST = "host";
+    /** The name of the span in which the next token is drawn. */
+    String SAMPLE = "sample";
+
     /** A forward pass or decode step of {@code tokens} tokens starts; {@code context} positions precede them. */
     void begin(int tokens, int context);
 
@@ -19,7 +24,7 @@ public interface OpObserver {
      * Something that is no node ran, for traces and for the remainder: a worker's share of a node, a copy, a launch, a
      * sampler.
      *
-     * @param lane where it ran: {@code host}, {@code worker 1}, {@code stream}
+     * @param lane where it ran: {@value #HOST}, {@code worker 1}, {@code stream}
      */
     void span(String lane, String name, long startNanos, long endNanos);
 

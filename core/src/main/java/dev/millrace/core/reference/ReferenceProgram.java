@@ -115,5 +115,10 @@ final class ReferenceProgram implements Program {
     }
 
     @Override
+    public OpObserver observer() {
+        return observer;
+    }
+
+    @Override
     public void close() {}
 }
