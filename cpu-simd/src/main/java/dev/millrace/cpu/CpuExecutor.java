@@ -46,6 +46,11 @@ final class CpuExecutor implements Executor {
         return device;
     }
 
+    @Override
+    public int threads() {
+        return pool.workers();
+    }
+
     /** Every op there is, fused or not. */
     @Override
     public Support supports(Op op) {

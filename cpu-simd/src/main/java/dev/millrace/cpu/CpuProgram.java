@@ -288,6 +288,11 @@ final class CpuProgram implements Program {
         this.observer = observer;
     }
 
+    @Override
+    public OpObserver observer() {
+        return observer;
+    }
+
     private void open() {
         if (closed) {
             throw new MillraceException("the program is closed");
