@@ -1,0 +1,16 @@
+// Embedding lookups, and the angles of rotary position embedding.
+#include "embed.cuh"
+
+extern "C" __global__ void __launch_bounds__(256) embed(const __grid_constant__ EmbedArgs a) {
+    Mark mark{a.mark};
+    dependentsLaunch();
+    dependencyWait();
+    embedRow(a, blockIdx.x);
+}
+
+extern "C" __global__ void __launch_bounds__(128) rope_angles(const __grid_constant__ AnglesArgs a) {
+    Mark mark{a.mark};
+    dependentsLaunch();
+    dependencyWait();
+    anglesRow(a, blockIdx.x);
+}
