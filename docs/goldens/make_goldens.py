@@ -171,7 +171,10 @@ def gptq(out, name, kind, config, bits, group, act_order, v2, separate, tokens=1
     cfg = AutoConfig.for_model(kind, **config)
     model = AutoModelForCausalLM.from_config(cfg, attn_implementation="eager").eval()
     randomize(model, gen)
-    model = model.to(torch.float16).double()
+    # the rotary frequencies, which are buffers, keep their float32
+    for p in model.parameters():
+        p.data = p.data.half().double()
+    model.double()
     state, per, top = {}, 32 // bits, 2**bits
     orders = {}
     for path, linear in model.named_modules():
@@ -467,6 +470,7 @@ def main():
     parser.add_argument("out")
     parser.add_argument("--model")
     parser.add_argument("--text", nargs="*", default=[])
+    parser.add_argument("--only", default="", help="variants whose names begin so")
     args = parser.parse_args()
     torch.set_grad_enabled(False)
     transformers.logging.set_verbosity_error()
@@ -474,9 +478,11 @@ def main():
     os.makedirs(args.out, exist_ok=True)
     if args.model:
         attempt("classics", lambda: classics(args.out, args.model, args.text))
-    attempt("functions", lambda: functions(args.out))
+    if not args.only:
+        attempt("functions", lambda: functions(args.out))
     for number, (name, make, settings) in enumerate(variants(args.out)):
-        attempt(name, lambda: settled(make, args.out, name, settings, 100 + number))
+        if name.startswith(args.only):
+            attempt(name, lambda: settled(make, args.out, name, settings, 100 + number))
     with open(os.path.join(args.out, "report.json"), "w") as f:
         json.dump(report, f, indent=1)
 

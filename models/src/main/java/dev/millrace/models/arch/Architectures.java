@@ -1,6 +1,9 @@
 package dev.millrace.models.arch;
 
 import dev.millrace.core.MillraceException;
+import dev.millrace.models.checkpoint.Checkpoint;
+import dev.millrace.models.checkpoint.GgufCheckpoint;
+import dev.millrace.models.checkpoint.HuggingFaceCheckpoint;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -42,6 +45,26 @@ public final class Architectures {
         return FAMILIES.keySet();
     }
 
+    /**
+     * The graph of a checkpoint.
+     *
+     * @throws MillraceException when its architecture or a switch of its configuration is not supported, or tensors are
+     *     missing or of the wrong shape; the message names them
+     */
+    public static ModelGraph build(Checkpoint checkpoint) {
+        String name = String.valueOf(checkpoint.path().getFileName());
+        return switch (checkpoint) {
+            case HuggingFaceCheckpoint folder -> {
+                HuggingFace source = new HuggingFace(folder);
+                yield build(name, source.settings(), source);
+            }
+            case GgufCheckpoint file -> {
+                Gguf source = new Gguf(file);
+                yield build(name, source.settings(), source);
+            }
+        };
+    }
+
     /** Reads the configuration, names the tensors and builds the graph. */
     static ModelGraph build(String name, Settings settings, TensorSource source) {
         Blueprint blueprint = read(settings);
@@ -60,12 +83,12 @@ public final class Architectures {
         Family family = FAMILIES.get(type);
         if (family == null) {
             throw new MillraceException(
-                    settings.file() + ": architecture " + type + " is not supported; known are: " + list());
+                    settings.file() + ": architecture " + Settings.line(type) + " is not supported; known are: " + list());
         }
         List<String> classes = settings.texts("architectures");
         for (String found : classes) {
             if (!family.classes().contains(found)) {
-                throw new MillraceException(settings.file() + ": a checkpoint of " + found + " is not supported; of " + type
+                throw new MillraceException(settings.file() + ": a checkpoint of " + Settings.line(found) + " is not supported; of " + type
                         + " there are: " + String.join(", ", family.classes().stream().sorted().toList()));
             }
         }

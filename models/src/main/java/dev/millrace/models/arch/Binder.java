@@ -39,7 +39,7 @@ final class Binder {
 
     /** Whether the checkpoint has the tensor. */
     boolean has(String tensor) {
-        return source.names().contains(name(tensor));
+        return source.has(name(tensor));
     }
 
     /** Whether the checkpoint has the linear layer, quantized or not. */
@@ -100,7 +100,7 @@ final class Binder {
         if (quantized.isPresent()) {
             used.addAll(quantized.get().tensors());
             whole = checked(name(layer) + ".qweight", quantized.get().weight(), new Shape(out, in));
-            order = quantized.get().order();
+            order = quantized.get().order().orElse(null);
         } else if (transposed) {
             whole = tensor(layer + ".weight", new Shape(in, out));
             whole = whole == null ? null : Views.transposed(whole.name(), whole);
@@ -136,16 +136,16 @@ final class Binder {
     private Weight tensor(String tensor, Shape shape) {
         String name = name(tensor);
         used.add(name);
-        if (!source.names().contains(name)) {
-            missing.add(name);
+        if (!source.has(name)) {
+            missing.add(source.own(name));
             return null;
         }
-        return checked(name, source.get(name), shape);
+        return checked(name, source.get(name, shape), shape);
     }
 
     private Weight checked(String name, Weight weight, Shape shape) {
         if (!weight.shape().equals(shape)) {
-            throw new MillraceException(source.origin() + ": " + name + " is " + weight.shape()
+            throw new MillraceException(source.origin() + ": " + source.own(name) + " is " + weight.shape()
                     + ", but the configuration asks for " + shape);
         }
         return weight;
@@ -163,9 +163,8 @@ final class Binder {
 
     private String name(String tensor) {
         String prefixed = prefix + tensor;
-        boolean bare = !source.names().contains(prefixed)
-                && (source.names().contains(tensor) || source.names().contains(tensor + ".qweight"));
-        return bare || (prefix.isEmpty()) ? tensor : prefixed;
+        boolean bare = !source.has(prefixed) && (source.has(tensor) || source.has(tensor + ".qweight"));
+        return bare ? tensor : prefixed;
     }
 
     /** For each path whose input must be permuted, which input each of its columns belongs to. */
@@ -189,6 +188,9 @@ final class Binder {
 
     /** Tensors that no path asked for. */
     List<String> unused() {
-        return source.names().stream().filter(name -> !used.contains(name)).toList();
+        return source.names().stream()
+                .filter(name -> !used.contains(name))
+                .map(source::own)
+                .toList();
     }
 }

@@ -225,7 +225,7 @@ final class Settings {
             String key = entry.getKey();
             boolean known = seen.contains(key) || INERT.contains(key) || key.startsWith("_") || key.startsWith("unsloth");
             if (!known && !off(entry.getValue())) {
-                throw new MillraceException(file + ": " + key + " = " + brief(entry.getValue()) + " is not known to the "
+                throw new MillraceException(file + ": " + line(key) + " = " + brief(entry.getValue()) + " is not known to the "
                         + reader + " reader and may change what the model computes; remove the key if it does not");
             }
         }
@@ -243,8 +243,13 @@ final class Settings {
         return has(key) ? root.get(key) : null;
     }
 
+    /** Without line breaks and other control characters. */
+    static String line(String text) {
+        return text.replaceAll("\\p{Cntrl}", "?");
+    }
+
     private static String brief(JsonNode value) {
-        String text = String.valueOf(value);
+        String text = line(String.valueOf(value));
         return text.length() <= 60 ? text : text.substring(0, 57) + "...";
     }
 }

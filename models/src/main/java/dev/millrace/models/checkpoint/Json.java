@@ -41,6 +41,21 @@ public final class Json {
      * @throws MillraceException naming the file, and the line where it is wrong
      */
     public static JsonNode read(Path file) {
+        byte[] bytes = load(file);
+        return parse(bytes, 0, bytes.length, file.toString());
+    }
+
+    /** Reads a file that holds one JSON list. */
+    public static JsonNode readList(Path file) {
+        byte[] bytes = load(file);
+        JsonNode node = tree(bytes, 0, bytes.length, file.toString());
+        if (!node.isArray()) {
+            throw new MillraceException(file + ": a JSON list was expected");
+        }
+        return node;
+    }
+
+    private static byte[] load(Path file) {
         try {
             if (Files.isDirectory(file)) {
                 throw new MillraceException(file + " is a directory, not a JSON file");
@@ -49,8 +64,7 @@ public final class Json {
             if (size > MAX_FILE) {
                 throw new MillraceException(file + ": " + size + " bytes of JSON, more than the limit of " + MAX_FILE);
             }
-            byte[] bytes = Files.readAllBytes(file);
-            return parse(bytes, 0, bytes.length, file.toString());
+            return Files.readAllBytes(file);
         } catch (NoSuchFileException e) {
             throw new MillraceException(file + ": no such file", e);
         } catch (IOException e) {
@@ -60,18 +74,21 @@ public final class Json {
 
     /** Reads a JSON object from UTF-8 bytes; {@code what} names them in messages. */
     public static JsonNode parse(byte[] bytes, int offset, int length, String what) {
-        JsonNode node;
+        JsonNode node = tree(bytes, offset, length, what);
+        if (!node.isObject()) {
+            throw new MillraceException(what + ": a JSON object was expected");
+        }
+        return node;
+    }
+
+    private static JsonNode tree(byte[] bytes, int offset, int length, String what) {
         try {
-            node = MAPPER.readTree(bytes, offset, length);
+            return MAPPER.readTree(bytes, offset, length);
         } catch (JacksonException e) {
             var at = e.getLocation();
             String where = at == null ? "" : " at line " + at.getLineNr() + " column " + at.getColumnNr();
             throw new MillraceException(what + ": not valid JSON" + where + ": " + Bad.line(firstLine(e.getOriginalMessage())), e);
         }
-        if (!node.isObject()) {
-            throw new MillraceException(what + ": a JSON object was expected");
-        }
-        return node;
     }
 
     /** The node as JSON text in UTF-8, without line breaks. */
