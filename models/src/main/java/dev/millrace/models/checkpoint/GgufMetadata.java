@@ -22,6 +22,13 @@ public final class GgufMetadata {
         return values;
     }
 
+    /** All values without their types: numbers, booleans, strings, and String[], float[] or long[] of lists. */
+    public Map<String, Object> plain() {
+        Map<String, Object> plain = new LinkedHashMap<>();
+        values.forEach((key, value) -> plain.put(key, value.value()));
+        return plain;
+    }
+
     public boolean has(String key) {
         return values.containsKey(key);
     }

@@ -231,7 +231,7 @@ final class GgufReader {
             for (int i = 1; i < rank; i++) {
                 bytes = Math.multiplyExact(bytes, dims.get(i));
             }
-            dims.stream().mapToLong(Long::longValue).reduce(1, Math::multiplyExact);
+            dims.reversed().stream().mapToLong(Long::longValue).reduce(1, Math::multiplyExact);
         } catch (ArithmeticException e) {
             throw wrong(what + ": dimensions " + dims + " overflow");
         }
