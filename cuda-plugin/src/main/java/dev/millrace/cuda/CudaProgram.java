@@ -87,7 +87,8 @@ final class CudaProgram implements Program {
         return machine;
     }
 
-    OpObserver observer() {
+    @Override
+    public OpObserver observer() {
         return observer;
     }
 

@@ -34,52 +34,52 @@ final class LaunchRules {
      */
     record Vector(Geometry geometry, int slices, int rowsPerWarp) {}
 
-    /** Splits the matrix among about sixteen warps a multiprocessor, with whole rounds for every block. */
+    /** Two blocks of 8 warps a multiprocessor: enough rows or slices for every warp, and as many rounds for each. */
     Vector vector(Matrix w, int m, boolean gated) {
         int warps = 16 * multiprocessors;
-        int rows = 1;
-        int slices = 1;
-        int groups;
+        int together = together(w, m);
+        int rows;
+        int slices;
         if (w.format().quantized()) {
-            groups = Math.ceilDiv(w.rows(), ROW_TILE);
-            int columnTiles = w.ld() / COLUMN_TILE;
-            while (slices < WARPS && groups * slices < warps && 2 * slices <= columnTiles) {
-                slices *= 2;
+            rows = ROW_TILE;
+            slices = WARPS;
+            while (slices > 1 && slices > w.ld() / COLUMN_TILE) {
+                slices /= 2;
             }
         } else {
-            int vectors = w.ld() * (w.format() == Format.F32 ? 4 : 2) / 16;
-            rows = gated ? 2 : 1;
-            while (slices < WARPS && Math.ceilDiv(w.rows(), rows) * slices < warps && vectors >= 64 * slices) {
+            int vectors = w.ld() / (w.format() == Format.F32 ? 4 : 8);
+            rows = w.rows() >= 4 * warps ? 4 : w.rows() >= 2 * warps || gated ? 2 : 1;
+            rows = together > 1 ? Math.min(rows, 2) : rows;
+            slices = 1;
+            while (slices < WARPS
+                    && Math.ceilDiv(w.rows(), rows) * slices * 2 <= warps
+                    && vectors >= 64 * slices) {
                 slices *= 2;
             }
-            int most = m > 1 ? 2 : 4;
-            while (rows < most
-                    && w.rows() / (2 * rows) * slices >= warps
-                    && Math.ceilDiv(vectors, 32 * slices) * 2 * rows <= 8) {
-                rows *= 2;
-            }
-            groups = Math.ceilDiv(w.rows(), rows);
         }
+        int units = Math.ceilDiv(w.rows(), rows);
         int perBlock = WARPS / slices;
-        int blocks = Math.ceilDiv(groups, perBlock);
-        int rounds = Math.ceilDiv(blocks, 2 * multiprocessors);
-        return new Vector(
-                Geometry.of(Math.ceilDiv(blocks, rounds), 1, THREADS, vectorShared(w, m)), slices, rows);
+        int rounds = Math.ceilDiv(units, 2 * multiprocessors * perBlock);
+        int blocks = Math.ceilDiv(Math.ceilDiv(units, rounds), perBlock);
+        return new Vector(Geometry.of(blocks, 1, THREADS, together * sharedRow(w)), slices, rows);
     }
 
-    private static int vectorShared(Matrix w, int m) {
-        int each = w.format().quantized() ? 4 * w.ld() + 128 + w.ld() / 8 : 4 * w.ld();
-        int together = m > 2 ? 4 : m;
-        while (together > 1 && together * each > SHARED_LIMIT) {
-            together /= 2;
+    private static int sharedRow(Matrix w) {
+        return w.format().quantized() ? 4 * w.ld() + w.ld() / 8 : 4 * w.ld();
+    }
+
+    /** Input rows that a block holds at once: 1, 2 or 4. */
+    private static int together(Matrix w, int m) {
+        int rows = m > 2 ? 4 : m;
+        while (rows > 1 && rows * sharedRow(w) > SHARED_LIMIT) {
+            rows /= 2;
         }
-        return together * each;
+        return rows;
     }
 
-    /** Blocks of the kernels that share attention over few rows among parts of the context. */
+    /** Parts of the context that blocks of the single-token attention share out. */
     int splits(int reach, int rows, int headGroups) {
-        int wanted = Math.ceilDiv(2 * multiprocessors, Math.max(1, rows * headGroups));
-        return Math.clamp(Math.min(wanted, reach / 64), 1, 64);
+        return Math.clamp(Math.min(2 * multiprocessors / (headGroups * rows), reach / 16), 1, 64);
     }
 
     /** A matrix-matrix launch: tiles of the result. */
@@ -96,9 +96,9 @@ final class LaunchRules {
     }
 
     private static int attentionOfOneShared(Op.Attention op) {
-        int heads = Math.min(HEADS_PER_BLOCK, op.heads() / op.kvHeads());
-        int queries = Integer.highestOneBit(Math.max(1, 2 * heads - 1));
-        return 4 * (queries * op.headDim() + Math.max(op.headDim(), 4 * queries * (op.headDim() + 2)));
+        int ratio = op.heads() / op.kvHeads();
+        int queries = ratio <= 2 ? ratio : ratio <= 4 ? 4 : 8;
+        return 4 * queries * 5 * (op.headDim() + 2);
     }
 
     /** Attention of longer slices: blocks of 64 queries of a head. */

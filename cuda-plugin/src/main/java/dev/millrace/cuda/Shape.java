@@ -9,7 +9,7 @@ package dev.millrace.cuda;
  * @param sequences slices
  * @param selected rows of output that were asked for
  * @param longest tokens of the longest slice
- * @param reach no slice ends past this position; a power of two
+ * @param reach see {@link #reach}; 0 where slices are longer than one token
  * @param f32Caches whether a slice's cache is F32
  * @param f16Caches whether a slice's cache is F16
  * @param decoding whether it is a step of {@link DecodeLoop}, which has a batch description of its own
@@ -32,8 +32,8 @@ record Shape(
         return longest == 1;
     }
 
-    /** The least power of two, 128 or more, that is not below {@code position}. */
+    /** The least power of two from 128 to 1024 that is not below {@code position}; past that, launches do not differ. */
     static int reach(int position) {
-        return Math.max(128, Integer.highestOneBit(Math.max(1, position - 1)) << 1);
+        return Math.clamp(Integer.highestOneBit(Math.max(1, position - 1)) << 1, 128, 1024);
     }
 }
