@@ -22,6 +22,27 @@ public final class Executors {
             return probe instanceof Probe.Available;
         }
 
+        /** Opens its first device with its own defaults. */
+        public Executor open() {
+            return open(0, ExecutorOptions.DEFAULT);
+        }
+
+        /**
+         * Opens a device.
+         *
+         * @throws MillraceException when it is not available, has no such device or cannot honour an option
+         */
+        public Executor open(int device, ExecutorOptions options) {
+            if (!(probe instanceof Probe.Available(List<Device> devices))) {
+                throw new MillraceException("executor " + name + " is not available: " + reason());
+            }
+            if (device < 0 || device >= devices.size()) {
+                throw new MillraceException("executor " + name + " has no device " + device + "; it has " + devices.size()
+                        + ", numbered from 0; see: millrace devices");
+            }
+            return provider.open(device, options);
+        }
+
         /** Why it is not available; null where it is. */
         public String reason() {
             return probe instanceof Probe.Unavailable(String reason) ? reason : null;

@@ -72,7 +72,14 @@ public final class Main implements Runnable {
 
     private static Map<String, Supplier<? extends CliCommand>> builtIn() {
         Map<String, Supplier<? extends CliCommand>> commands = new LinkedHashMap<>();
+        commands.put("generate", GenerateCommand::new);
+        commands.put("logits", LogitsCommand::new);
+        commands.put("embed", EmbedCommand::new);
+        commands.put("perplexity", PerplexityCommand::new);
+        commands.put("inspect", InspectCommand::new);
+        commands.put("verify", VerifyCommand::new);
         commands.put("devices", DevicesCommand::new);
+        commands.put("doctor", DoctorCommand::new);
         return commands;
     }
 
