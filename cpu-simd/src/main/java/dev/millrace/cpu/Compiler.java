@@ -24,29 +24,33 @@ import dev.millrace.cpu.step.MatmulScratch;
 import dev.millrace.cpu.step.Normalizer;
 import dev.millrace.cpu.step.RowSteps;
 import dev.millrace.cpu.step.Step;
+import dev.millrace.quant.Views;
+import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import java.util.stream.Stream;
 
 /** Turns a graph into steps: lays out the weights of every node once, then plans the nodes of each output. */
 final class Compiler {
+    /** Rows of a table that a worker copies at a time. */
+    private static final int TABLE_ROWS = 256;
+
     private final Graph graph;
     private final Weights weights;
     private final WorkerPool pool;
     private final WeightMemory memory;
     private final Map<String, PackedLinear> linears = new HashMap<>();
-    private final Set<String> tables = new LinkedHashSet<>();
+    private final Map<String, Weight> tables = new HashMap<>();
     private final Map<Op.Norm, Normalizer> norms = new HashMap<>();
     private final List<Rotation> rotations = new ArrayList<>();
     private final List<AttentionScratch> attentions = new ArrayList<>();
     private final MatmulScratch scratch;
     private long vectorBytes;
+    private long mappedBytes;
 
     Compiler(Graph graph, Weights weights, WorkerPool pool, WeightMemory memory) {
         this.graph = graph;
@@ -82,14 +86,14 @@ final class Compiler {
         return rotations;
     }
 
-    /** Bytes of weights laid out anew: panels, norms, biases. */
+    /** Bytes of weights laid out anew: panels, norms, biases, copied tables. */
     long ownedBytes() {
         return memory.bytes() + vectorBytes;
     }
 
-    /** Bytes of embedding tables, which stay where they are. */
+    /** Bytes of embedding tables that are read where they lie. */
     long mappedBytes() {
-        return tables.stream().mapToLong(table -> weights.get(table).bytes()).sum();
+        return mappedBytes;
     }
 
     private void check(Node node) {
@@ -182,8 +186,28 @@ final class Compiler {
     }
 
     private Step embed(List<Op.Embed> parts, Buffer y, int width) {
-        parts.forEach(p -> tables.add(p.table()));
-        return new EmbedStep(parts, parts.stream().map(p -> weights.get(p.table())).toList(), y, width, pool.workers());
+        List<Weight> readable = parts.stream().map(p -> tables.computeIfAbsent(p.table(), this::table)).toList();
+        return new EmbedStep(parts, readable, y, width, pool.workers());
+    }
+
+    /** A table that can be read row by row at no cost: where it lies in memory, else a copy. */
+    private Weight table(String name) {
+        Weight weight = weights.get(name);
+        if (weight.segment().isPresent()) {
+            mappedBytes += weight.bytes();
+            return weight;
+        }
+        Machine.requireMemory(name, weight.bytes(), "a smaller model");
+        MemorySegment copy = memory.allocate(weight.bytes());
+        long rowBytes = weight.format().rowBytes(weight.shape().columns());
+        int rows = Math.toIntExact(weight.shape().rows());
+        pool.run((worker, workers) -> {
+            for (int at = pool.claim() * TABLE_ROWS; at < rows; at = pool.claim() * TABLE_ROWS) {
+                int count = Math.min(TABLE_ROWS, rows - at);
+                weight.copyRows(at, count, copy.asSlice(at * rowBytes, count * rowBytes));
+            }
+        });
+        return Views.of(name, weight.shape(), weight.format(), copy);
     }
 
     private Step linear(

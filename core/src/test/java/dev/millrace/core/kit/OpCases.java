@@ -58,8 +58,8 @@ final class OpCases {
                     Random random = new Random(4);
                     Pair pair = trial.session(32, KvFormat.F32);
                     int[] types = {0, 1, 2, 1, 0};
-                    trial.forward(0, 5, new Part(pair, Trial.tokens(5, random), types, Rows.ALL));
-                    trial.forward(0, 4, new Part(pair, Trial.tokens(4, random), Rows.ALL));
+                    trial.forward(1e-7, 5, new Part(pair, Trial.tokens(5, random), types, Rows.ALL));
+                    trial.forward(1e-7, 4, new Part(pair, Trial.tokens(4, random), Rows.ALL));
                 }
             }
         }));

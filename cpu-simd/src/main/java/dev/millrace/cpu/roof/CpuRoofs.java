@@ -25,6 +25,9 @@ import java.util.Set;
  */
 public final class CpuRoofs implements RoofProbe {
     private static final long FAR_BEYOND_CACHES = 1L << 29;
+    /** Bytes of one call: long enough to stream, and many calls, so that the compiler sees whole ones. */
+    private static final long READ_BLOCK = 1L << 18;
+
     private static final int ROUND_TRIPS = 10_000;
 
     private final int workers;
@@ -89,8 +92,11 @@ public final class CpuRoofs implements RoofProbe {
             pool.run((w, n) -> m.asSlice(set / n * w, set / n).fill((byte) 0));
             WorkerPool.Region region = (w, n) -> {
                 float sum = 0;
+                long end = set / n * (w + 1);
                 for (long pass = 0; pass < passes; pass++) {
-                    sum += RoofKernels.read(m, set / n * w, set / n * (w + 1));
+                    for (long at = set / n * w; at < end; at += READ_BLOCK) {
+                        sum += RoofKernels.read(m, at, Math.min(end, at + READ_BLOCK));
+                    }
                 }
                 sink = sum;
             };

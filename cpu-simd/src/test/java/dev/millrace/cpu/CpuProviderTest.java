@@ -1,0 +1,112 @@
+package dev.millrace.cpu;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.Executor;
+import dev.millrace.core.executor.ExecutorOptions;
+import dev.millrace.core.executor.Executors;
+import dev.millrace.core.executor.Probe;
+import dev.millrace.core.executor.RoofProbe;
+import dev.millrace.core.executor.RoofProbe.Kind;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class CpuProviderTest {
+    /** Run in a JVM of its own. */
+    public static final class Show {
+        public static void main(String[] args) {
+            for (Executors.Found found : Executors.discover()) {
+                System.out.println(found.name() + ": " + found.probe());
+            }
+            if (args.length > 0) {
+                for (int i = 0; i < 2; i++) {
+                    Executors.named("cpu-simd").provider().open(0, ExecutorOptions.DEFAULT).close();
+                }
+            }
+        }
+    }
+
+    private static String run(List<String> options, String... args) throws IOException, InterruptedException {
+        List<String> command = new ArrayList<>();
+        command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+        command.addAll(options);
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Show.class.getName()));
+        command.addAll(List.of(args));
+        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+        assertThat(process.waitFor()).as(output).isZero();
+        return output;
+    }
+
+    @Test
+    void isListedAsAvailableWithWidthAndWorkers() {
+        Executors.Found found = Executors.named("cpu-simd");
+        assertThat(found.provider().priority()).isEqualTo(100);
+        assertThat(found.probe()).isInstanceOfSatisfying(Probe.Available.class, available -> {
+            assertThat(available.devices()).hasSize(1);
+            assertThat(available.devices().getFirst().detail()).matches("(128|256|512)-bit vectors, \\d+ workers");
+        });
+    }
+
+    @Test
+    void withoutTheModuleItSaysWhichFlagToAdd() throws Exception {
+        assertThat(run(List.of()))
+                .contains("cpu-simd: Unavailable")
+                .contains("--add-modules=jdk.incubator.vector")
+                .doesNotContain("NoClassDefFoundError");
+    }
+
+    @Test
+    void aWidthThatIsNoneIsAReasonNotACrash() throws Exception {
+        assertThat(run(List.of("--add-modules=jdk.incubator.vector", "-D" + Lanes.PROPERTY + "=100")))
+                .contains("cpu-simd: Unavailable")
+                .contains("must be 128, 256 or 512");
+    }
+
+    @Test
+    void runningWithoutTheOptimizingCompilerIsSaidOnce() throws Exception {
+        String said = run(
+                List.of(
+                        "--add-modules=jdk.incubator.vector",
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-XX:TieredStopAtLevel=1"),
+                "open");
+        assertThat(said.split("optimizing compiler is off", -1)).as(said).hasSize(2);
+        assertThat(PerformanceCliff.compilerMissing("interpreted mode, sharing")).contains("-Xint");
+        assertThat(PerformanceCliff.compilerMissing("mixed mode, sharing")).isNull();
+    }
+
+    @Test
+    void optionsItCannotHonourAreRefused() {
+        CpuProvider provider = new CpuProvider();
+        assertThatThrownBy(() -> provider.open(1, ExecutorOptions.DEFAULT)).isInstanceOf(MillraceException.class);
+        ExecutorOptions tf32 = new ExecutorOptions(0, ExecutorOptions.Math.TF32);
+        assertThatThrownBy(() -> provider.open(0, tf32)).hasMessageContaining("TF32");
+    }
+
+    @Test
+    void roofsAreMeasuredAndStandInTheOrderThatHardwareHas() {
+        try (Executor executor = new CpuProvider().open(0, new ExecutorOptions(2, ExecutorOptions.Math.STRICT));
+                RoofProbe roofs = executor.roofs()) {
+            assertThat(executor.threads()).isEqualTo(2);
+            for (Kind kind : roofs.kinds()) {
+                RoofProbe.Sample sample = roofs.measure(kind, 0, 1 << 20, 40);
+                assertThat(sample.min()).as(kind.name()).isPositive().isLessThanOrEqualTo(sample.median());
+                assertThat(sample.max()).as(kind.name()).isGreaterThanOrEqualTo(sample.median()).isFinite();
+            }
+            // even a loaded machine adds from registers faster than it streams from memory: bytes against operations
+            double fma = roofs.measure(Kind.FMA_F32, 1, 0, 150).max();
+            double far = roofs.measure(Kind.READ, 1, 1L << 28, 150).max();
+            double near = roofs.measure(Kind.READ, 1, 1L << 14, 150).max();
+            assertThat(fma).isGreaterThan(far);
+            assertThat(near).isGreaterThan(far);
+            assertThatThrownBy(() -> roofs.measure(Kind.MATRIX_F16, 0, 0, 1)).isInstanceOf(MillraceException.class);
+        }
+    }
+}

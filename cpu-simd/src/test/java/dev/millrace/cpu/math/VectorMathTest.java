@@ -1,0 +1,181 @@
+package dev.millrace.cpu.math;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.data.Offset.offset;
+
+import dev.millrace.core.graph.Act;
+import dev.millrace.cpu.Lanes;
+import java.util.Random;
+import java.util.function.DoubleUnaryOperator;
+import jdk.incubator.vector.FloatVector;
+import org.junit.jupiter.api.Test;
+
+/** Errors of the polynomials over dense ranges, against StrictMath in double. */
+class VectorMathTest {
+    private interface Loop {
+        void run(float[] x, float[] y);
+    }
+
+    private static final Loop EXP = (x, y) -> {
+        for (int i = 0; i < x.length; i += Lanes.COUNT) {
+            VectorMath.exp(FloatVector.fromArray(Lanes.F, x, i)).intoArray(y, i);
+        }
+    };
+
+    private static Loop act(Act act) {
+        return (x, y) -> Elementwise.activate(act, x, 0, y, 0, x.length);
+    }
+
+    /** The largest error over 2^20 evenly spaced x, in ULP of the result, or of {@code scale(x)} where that is larger. */
+    private static double worst(Loop loop, DoubleUnaryOperator exact, double from, double to, DoubleUnaryOperator scale) {
+        int n = 1 << 20;
+        float[] x = new float[n];
+        float[] y = new float[n];
+        for (int i = 0; i < n; i++) {
+            x[i] = (float) (from + (to - from) * i / (n - 1));
+        }
+        loop.run(x, y);
+        double worst = 0;
+        for (int i = 0; i < n; i++) {
+            double want = exact.applyAsDouble(x[i]);
+            double ulp = Math.ulp((float) Math.max(Math.abs(want), Math.abs(scale.applyAsDouble(x[i]))));
+            worst = Math.max(worst, Math.abs(y[i] - want) / ulp);
+        }
+        return worst;
+    }
+
+    private static double worst(Loop loop, DoubleUnaryOperator exact, double from, double to) {
+        return worst(loop, exact, from, to, x -> 0);
+    }
+
+    private static double gelu(double x) {
+        // erfc by its continued fraction where 1 + erf would cancel, by the series of erf elsewhere
+        double z = -x / Math.sqrt(2);
+        if (z > 2) {
+            double fraction = z;
+            for (int n = 80; n >= 1; n--) {
+                fraction = z + n / 2.0 / fraction;
+            }
+            return 0.5 * x * StrictMath.exp(-z * z) / Math.sqrt(Math.PI) / fraction;
+        }
+        double a = Math.abs(z);
+        if (a > 5) {
+            return x;
+        }
+        double term = a;
+        double sum = a;
+        for (int n = 1; term > 1e-18 * sum; n++) {
+            term *= 2 * a * a / (2 * n + 1);
+            sum += term;
+        }
+        double erf = 2 / Math.sqrt(Math.PI) * StrictMath.exp(-a * a) * sum;
+        return 0.5 * x * (1 + Math.copySign(erf, x));
+    }
+
+    private static double geluTanh(double x) {
+        double u = Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x);
+        return x / (1 + StrictMath.exp(-2 * u));
+    }
+
+    @Test
+    void expIsWithin2Ulp() {
+        assertThat(worst(EXP, StrictMath::exp, -87.32, 88.72)).isLessThan(2);
+        assertThat(worst(EXP, StrictMath::exp, -1, 1)).isLessThan(2);
+    }
+
+    @Test
+    void expOfWhatIsOutOfRangeIsZeroOrInfinity() {
+        float[] x = {
+            -88, -1000, Float.NEGATIVE_INFINITY, 89, 1000, Float.POSITIVE_INFINITY, Float.NaN, 0, 1, -1, 2, 3, 4, 5, 6, 7
+        };
+        float[] y = new float[16];
+        EXP.run(x, y);
+        assertThat(y).startsWith(0, 0, 0, Float.POSITIVE_INFINITY, Float.POSITIVE_INFINITY, Float.POSITIVE_INFINITY);
+        assertThat(y[6]).isNaN();
+        assertThat(y[7]).isEqualTo(1);
+    }
+
+    @Test
+    void tanhIsWithin4Ulp() {
+        assertThat(worst(act(Act.TANH), StrictMath::tanh, -20, 20)).isLessThan(4);
+        assertThat(worst(act(Act.TANH), StrictMath::tanh, -1e-3, 1e-3)).isLessThan(4);
+    }
+
+    @Test
+    void siluIsWithin4Ulp() {
+        assertThat(worst(act(Act.SILU), x -> x / (1 + StrictMath.exp(-x)), -87, 40)).isLessThan(4);
+    }
+
+    @Test
+    void geluIsWithin8UlpAboveMinus5AndWithin4UlpOfItsArgumentBeyond() {
+        assertThat(worst(act(Act.GELU), VectorMathTest::gelu, -5, 30)).isLessThan(8);
+        assertThat(worst(act(Act.GELU), VectorMathTest::gelu, -80, 80, x -> x)).isLessThan(4);
+    }
+
+    @Test
+    void geluTanhIsWithin4UlpAboveMinus1AndWithin2UlpOfItsArgumentBeyond() {
+        assertThat(worst(act(Act.GELU_TANH), VectorMathTest::geluTanh, -1, 30)).isLessThan(4);
+        assertThat(worst(act(Act.GELU_TANH), VectorMathTest::geluTanh, -30, 30, x -> x)).isLessThan(2);
+    }
+
+    @Test
+    void everyLengthGivesWhatSingleElementsGive() {
+        Random random = new Random(7);
+        for (Act act : Act.values()) {
+            for (int n = 1; n < 70; n++) {
+                float[] x = new float[n + 3];
+                for (int i = 0; i < x.length; i++) {
+                    x[i] = (float) random.nextGaussian() * 3;
+                }
+                float[] y = new float[n + 5];
+                Elementwise.activate(act, x, 3, y, 4, n);
+                float[] one = new float[1];
+                for (int i = 0; i < n; i++) {
+                    Elementwise.activate(act, x, 3 + i, one, 0, 1);
+                    assertThat(y[4 + i]).as("%s, %d of %d, seed 7", act, i, n).isEqualTo(one[0]);
+                }
+                assertThat(y[3]).isZero();
+                assertThat(y[n + 4]).isZero();
+            }
+        }
+    }
+
+    @Test
+    void normsMatchDoublePrecision() {
+        Random random = new Random(11);
+        for (int n : new int[] {1, 3, 16, 64, 65, 100, 768, 1000}) {
+            float[] x = new float[n];
+            float[] gain = new float[n];
+            float[] bias = new float[n];
+            for (int i = 0; i < n; i++) {
+                x[i] = (float) (random.nextGaussian() * 5 + 20); // a mean far from 0: cancellation would show
+                gain[i] = (float) random.nextGaussian();
+                bias[i] = (float) random.nextGaussian();
+            }
+            double mean = 0;
+            double squares = 0;
+            for (float v : x) {
+                mean += v / (double) n;
+                squares += v * (double) v / n;
+            }
+            double variance = 0;
+            for (float v : x) {
+                variance += (v - mean) * (v - mean) / n;
+            }
+            float[] layer = new float[n];
+            float[] rms = new float[n];
+            Norms.layer(x, 0, layer, 0, n, gain, bias, 1e-5f);
+            Norms.rms(x, 0, rms, 0, n, gain, null, 1e-5f);
+            for (int i = 0; i < n; i++) {
+                double wantLayer = (x[i] - mean) / Math.sqrt(variance + 1e-5) * gain[i] + bias[i];
+                double wantRms = x[i] / Math.sqrt(squares + 1e-5) * gain[i];
+                if (n > 1) {
+                    assertThat((double) layer[i]).as("layer %d of %d, seed 11", i, n)
+                            .isCloseTo(wantLayer, offset(2e-5));
+                }
+                assertThat((double) rms[i]).as("rms %d of %d, seed 11", i, n)
+                        .isCloseTo(wantRms, offset(2e-6));
+            }
+        }
+    }
+}
