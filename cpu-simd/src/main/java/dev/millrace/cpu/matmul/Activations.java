@@ -86,17 +86,26 @@ public final class Activations implements AutoCloseable {
             for (int t = 0; t < BLOCK; t++) {
                 int token = b * BLOCK + t;
                 int out = b * BLOCK * inputs + t;
-                if (token < tokens) {
-                    int in = rows.at(token);
-                    for (int k = 0; k < inputs; k++) {
-                        blocks[out + k * BLOCK] = rows.data()[in + k];
-                    }
-                } else {
+                if (token >= tokens) {
                     for (int k = 0; k < inputs; k++) {
                         blocks[out + k * BLOCK] = 0;
                     }
                 }
             }
+            // a cache line of each token at a time: rows a power of two apart would push each other out of the cache
+            int present = Math.min(BLOCK, tokens - b * BLOCK);
+            for (int k = 0; k < inputs; k += 16) {
+                int n = Math.min(16, inputs - k);
+                for (int t = 0; t < present; t++) {
+                    interleave(rows.data(), rows.at(b * BLOCK + t) + k, blocks, (b * inputs + k) * BLOCK + t, n);
+                }
+            }
+        }
+    }
+
+    private static void interleave(float[] in, int inAt, float[] out, int outAt, int n) {
+        for (int i = 0; i < n; i++) {
+            out[outAt + BLOCK * i] = in[inAt + i];
         }
     }
 

@@ -19,11 +19,7 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Float16 weights: a panel is [column][row] of IEEE half floats.
- *
- * <p>A half becomes a float by moving its bits: sign-extended and shifted by 13, the sign, the exponent and the mantissa
- * lie where a float has them, after clearing three copies of the sign. The exponent's bias then differs by 112, for
- * normal and subnormal numbers alike, so every value is 2^112 too small; the sums are scaled once at the end. Halves
- * that are infinite or not a number come out as numbers of magnitude 65536 and more.
+ * {@link Halves} says how they become floats. Halves that are infinite or not a number come out as large numbers.
  */
 final class F16Panels implements PanelKernels {
     static final F16Panels INSTANCE = new F16Panels();
@@ -33,23 +29,27 @@ final class F16Panels implements PanelKernels {
 
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
     private static final VectorSpecies<Integer> I = Lanes.I;
-    /** The bits that a widened half may have set. */
-    private static final int HALF_BITS = 0x8FFFE000;
-    static final float HALF_SCALE = 0x1p112f;
 
     private F16Panels() {}
 
     @Override
     public long panelBytes(int inputs) {
-        return COLUMN * inputs;
+        return Halves.HEADER + COLUMN * inputs;
     }
 
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
+        int most = 0;
+        for (long i = 0; i < 2L * ROWS * inputs; i += 2) {
+            most = Math.max(most, source.get(JAVA_SHORT_UNALIGNED, i) & 0x7FFF);
+        }
+        boolean scaled = Halves.header(target, most);
         long rowBytes = 2L * inputs;
         for (int k = 0; k < inputs; k++) {
+            long out = target + Halves.HEADER + k * COLUMN;
             for (int r = 0; r < ROWS; r++) {
-                ALL.set(JAVA_SHORT_UNALIGNED, target + k * COLUMN + 2L * r, source.get(JAVA_SHORT_UNALIGNED, r * rowBytes + 2L * k));
+                short half = source.get(JAVA_SHORT_UNALIGNED, r * rowBytes + 2L * k);
+                ALL.set(JAVA_SHORT_UNALIGNED, out + 2L * r, scaled ? Halves.scaled(half) : half);
             }
         }
     }
@@ -65,43 +65,41 @@ final class F16Panels implements PanelKernels {
     private static void dot(long panel, int inputs, float[] x, int xAt, float[] y, int yAt) {
         FloatVector a = FloatVector.zero(F);
         FloatVector b = FloatVector.zero(F);
-        long end = panel + COLUMN * inputs;
+        float factor = Halves.factor(panel);
         int k = xAt;
-        long o = panel;
-        for (long end4 = panel + COLUMN * (inputs & ~3); o < end4; o += 4 * COLUMN, k += 4) {
+        long o = panel + Halves.HEADER;
+        long end = o + COLUMN * inputs;
+        for (long end4 = o + COLUMN * (inputs & ~3); o < end4; o += 4 * COLUMN, k += 4) {
             FloatVector x0 = FloatVector.broadcast(F, x[k]);
             FloatVector x1 = FloatVector.broadcast(F, x[k + 1]);
             FloatVector x2 = FloatVector.broadcast(F, x[k + 2]);
             FloatVector x3 = FloatVector.broadcast(F, x[k + 3]);
-            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x0, a);
-            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x0, b);
-            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x1, a);
-            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x1, b);
-            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * COLUMN, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x2, a);
-            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * COLUMN + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x2, b);
-            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 3 * COLUMN, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x3, a);
-            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 3 * COLUMN + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x3, b);
+            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x0, a);
+            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x0, b);
+            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x1, a);
+            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x1, b);
+            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * COLUMN, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x2, a);
+            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * COLUMN + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x2, b);
+            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 3 * COLUMN, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x3, a);
+            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 3 * COLUMN + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x3, b);
         }
         for (; o < end; o += COLUMN, k++) {
             FloatVector x0 = FloatVector.broadcast(F, x[k]);
-            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x0, a);
-            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().fma(x0, b);
+            a = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x0, a);
+            b = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().fma(x0, b);
         }
-        a.mul(HALF_SCALE).intoArray(y, yAt);
-        b.mul(HALF_SCALE).intoArray(y, yAt + Panel.LANES);
+        a.mul(factor).intoArray(y, yAt);
+        b.mul(factor).intoArray(y, yAt + Panel.LANES);
     }
 
     @Override
     public void unpack(long panel, int from, int to, long target) {
+        float factor = Halves.factor(panel);
+        long start = panel + Halves.HEADER;
         long out = target;
-        for (long o = panel + COLUMN * from, end = panel + COLUMN * to; o < end; o += COLUMN, out += 2L * F_BYTES) {
-            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(HALF_SCALE).intoMemorySegment(ALL, out, LE);
-            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(HALF_SCALE).intoMemorySegment(ALL, out + F_BYTES, LE);
+        for (long o = start + COLUMN * from, end = start + COLUMN * to; o < end; o += COLUMN, out += 2L * F_BYTES) {
+            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out, LE);
+            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out + F_BYTES, LE);
         }
-    }
-
-    /** A vector of halves as floats that are 2^112 too small; small enough to be inlined everywhere. */
-    static FloatVector half(long address) {
-        return ((IntVector) ShortVector.fromMemorySegment(H, ALL, address, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats();
     }
 }

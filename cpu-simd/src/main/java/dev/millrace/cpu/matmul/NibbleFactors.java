@@ -1,5 +1,15 @@
 package dev.millrace.cpu.matmul;
 
+import static jdk.incubator.vector.VectorOperators.LSHL;
+
+import dev.millrace.cpu.Lanes;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShuffle;
+import jdk.incubator.vector.VectorSpecies;
+
 /**
  * Activations in 8 bits, as {@link Q4Panels} multiplies them: every 32 columns of a token share a scale s = max|x|/127
  * and are a[k] = round(x[k]/s).
@@ -8,19 +18,32 @@ package dev.millrace.cpu.matmul;
  * 16-bit halves, shifted by 0, 4, 8 and 12 bits, without masking the nibbles above. With the factor of nibble t being
  * b[t] = a[t] - 16 a[t-1], every product's excess is taken away by the next one: the sum of all is sum n[t] a[t] modulo
  * 2^16. As |sum of 32 (n - 8) a| is at most 32 * 8 * 127 = 32512, that is exact.
+ *
+ * <p>Nibbles 0 to 3 of int j are columns 4j to 4j + 3, nibbles 4 to 7 are columns 16 + 4j to 16 + 4j + 3; factor 4j + n
+ * multiplies the int shifted by 4n and holds b[n] in its lower and b[n + 4] in its upper half.
  */
 final class NibbleFactors {
     /** Tokens of a block in a product of several tokens. */
     static final int TOKENS = 4;
 
-    /** Pairs of 16-bit factors, [token block][32 columns][16 steps][token]. */
+    /** 2^64 is taken out of the panels' small scales and put into these. */
+    static final float SCALE = 0x1p64f;
+
+    private static final VectorSpecies<Float> F = Lanes.F;
+    private static final VectorSpecies<Integer> I = Lanes.I;
+    /** Adding this to a small float rounds it to an integer, which then stands in the lower bits. */
+    private static final float ROUND = 0x1.8p23f;
+
+    private static final VectorMask<Integer> FIRST_OF_FOUR = VectorMask.fromLong(I, 0x1111111111111111L);
+    private static final VectorShuffle<Integer> BEFORE = VectorShuffle.fromOp(I, i -> Math.max(i - 1, 0));
+    private static final VectorShuffle<Integer> LAST_OF_FOUR = VectorShuffle.fromOp(I, i -> i | 3);
+
+    /** Pairs of 16-bit factors, [token block][32 columns][token][16]. */
     final int[] factors;
     /** -8 sum a, modulo 2^16, [token block][32 columns][token]. */
     final int[] corrections;
-    /** s 2^112, of the same shape; the weights' scales, as widened halves, are 2^112 too small. */
+    /** s 2^64, of the same shape. */
     final float[] scales;
-
-    private int block = 1;
 
     NibbleFactors(int maxTokens, int maxInputs) {
         int groups = Math.ceilDiv(maxInputs, 32);
@@ -37,48 +60,43 @@ final class NibbleFactors {
     void fill(Rows rows, int tokens, int inputs, int worker, int workers) {
         int groups = inputs / 32;
         if (tokens == 1) {
-            block = 1;
             for (int g = groups * worker / workers; g < groups * (worker + 1) / workers; g++) {
-                quantize(rows.data(), rows.offset() + 32 * g, g, 0, 1);
+                quantize(rows.data(), rows.offset() + 32 * g, g);
             }
             return;
         }
-        block = TOKENS;
-        int all = Math.ceilDiv(tokens, TOKENS);
-        for (int b = all * worker / workers; b < all * (worker + 1) / workers; b++) {
+        int blocks = Math.ceilDiv(tokens, TOKENS);
+        for (int b = blocks * worker / workers; b < blocks * (worker + 1) / workers; b++) {
             for (int t = 0; t < TOKENS; t++) {
-                int token = Math.min(b * TOKENS + t, tokens - 1);
+                // past the end the last token is repeated: its sums are not used
+                int row = rows.at(Math.min(b * TOKENS + t, tokens - 1));
                 for (int g = 0; g < groups; g++) {
-                    quantize(rows.data(), rows.at(token) + 32 * g, b * groups + g, t, TOKENS);
+                    quantize(rows.data(), row + 32 * g, (b * groups + g) * TOKENS + t);
                 }
             }
         }
     }
 
-    private void quantize(float[] x, int at, int group, int t, int stride) {
-        float most = 0;
-        for (int k = 0; k < 32; k++) {
-            most = Math.max(most, Math.abs(x[at + k]));
+    private void quantize(float[] x, int at, int index) {
+        FloatVector most = FloatVector.zero(F);
+        for (int i = 0; i < 32; i += F.length()) {
+            most = most.max(FloatVector.fromArray(F, x, at + i).abs());
         }
-        float scale = most / 127;
-        float inverse = scale == 0 ? 0 : 1 / scale;
-        int sum = 0;
-        int out = group * 16 * stride + t;
-        for (int j = 0; j < 4; j++) {
-            // nibble 2u of int j is column 4j + u, nibble 2u + 1 is column 4j + u + 16
-            int before = 0;
-            int[] b = new int[8];
-            for (int n = 0; n < 8; n++) {
-                int a = Math.round(x[at + 4 * j + (n >> 1) + 16 * (n & 1)] * inverse);
-                b[n] = a - 16 * before;
-                before = a;
-                sum += a;
-            }
-            for (int n = 0; n < 4; n++) {
-                factors[out + (4 * j + n) * stride] = (b[n] & 0xFFFF) | (b[n + 4] << 16);
-            }
+        float scale = most.reduceLanes(VectorOperators.MAX) * (1f / 127);
+        // below this the reciprocal overflows; such activations count as zero
+        float inverse = scale < 0x1p-126f ? 0 : 1 / scale;
+        IntVector sum = IntVector.zero(I);
+        for (int i = 0; i < 16; i += I.length()) {
+            IntVector low = FloatVector.fromArray(F, x, at + i).mul(inverse).add(ROUND).reinterpretAsInts().sub(0x4B400000);
+            IntVector high = FloatVector.fromArray(F, x, at + 16 + i).mul(inverse).add(ROUND).reinterpretAsInts().sub(0x4B400000);
+            sum = sum.add(low).add(high);
+            IntVector beforeLow = low.rearrange(BEFORE).blend(0, FIRST_OF_FOUR);
+            IntVector beforeHigh = high.rearrange(BEFORE).blend(low.rearrange(LAST_OF_FOUR), FIRST_OF_FOUR);
+            low = low.sub(beforeLow.lanewise(LSHL, 4)).and(0xFFFF);
+            high = high.sub(beforeHigh.lanewise(LSHL, 4)).lanewise(LSHL, 16);
+            low.or(high).intoArray(factors, 16 * index + i);
         }
-        corrections[group * stride + t] = -8 * sum & 0xFFFF;
-        scales[group * stride + t] = scale * 0x1p112f;
+        corrections[index] = -8 * sum.reduceLanes(VectorOperators.ADD) & 0xFFFF;
+        scales[index] = scale * SCALE;
     }
 }

@@ -10,6 +10,7 @@ import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static jdk.incubator.vector.VectorOperators.ASHR;
 import static jdk.incubator.vector.VectorOperators.I2F;
+import static jdk.incubator.vector.VectorOperators.S2I;
 import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.LSHR;
 
@@ -22,13 +23,14 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Q4_0 weights, (n - 8) d with a half-float d for 32 columns of a row, times activations in 8 bits. A panel is, for
- * every 32 columns, the rows' scales and then four times an int of eight nibbles for each row: the bytes of the
- * checkpoint's block, four at a time. {@link NibbleFactors} says how the product works.
+ * every 32 columns, the rows' scales and then four times an int of eight nibbles for each row. {@link NibbleFactors} says how the product works.
  */
 final class Q4Panels implements PanelKernels {
     static final Q4Panels INSTANCE = new Q4Panels();
 
     private static final VectorSpecies<Integer> I = Lanes.I;
+    private static final VectorSpecies<Short> H = Lanes.HALF_S;
+    private static final int HALF_BITS = Halves.BITS;
     private static final int SCALES = 2 * ROWS;
     private static final int INTS = 4 * ROWS;
     private static final int BLOCK = SCALES + 4 * INTS;
@@ -38,22 +40,33 @@ final class Q4Panels implements PanelKernels {
 
     @Override
     public long panelBytes(int inputs) {
-        return (long) BLOCK * (inputs / 32);
+        return Halves.HEADER + (long) BLOCK * (inputs / 32);
     }
 
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
         int blocks = inputs / 32;
+        int most = 0;
+        for (long in = 0; in < (long) ROWS * blocks * SOURCE_BLOCK; in += SOURCE_BLOCK) {
+            most = Math.max(most, source.get(JAVA_SHORT_UNALIGNED, in) & 0x7FFF);
+        }
+        boolean scaled = Halves.header(target, most);
         for (int r = 0; r < ROWS; r++) {
             for (int g = 0; g < blocks; g++) {
                 long in = ((long) r * blocks + g) * SOURCE_BLOCK;
-                long out = target + (long) g * BLOCK;
-                ALL.set(JAVA_SHORT_UNALIGNED, out + 2 * r, source.get(JAVA_SHORT_UNALIGNED, in));
+                long out = target + Halves.HEADER + (long) g * BLOCK;
+                short scale = source.get(JAVA_SHORT_UNALIGNED, in);
+                ALL.set(JAVA_SHORT_UNALIGNED, out + 2 * r, scaled ? Halves.scaled(scale) : scale);
                 for (int j = 0; j < 4; j++) {
-                    ALL.set(JAVA_INT_UNALIGNED, out + SCALES + j * INTS + 4 * r, source.get(JAVA_INT_UNALIGNED, in + 2 + 4 * j));
+                    ALL.set(JAVA_INT_UNALIGNED, out + SCALES + j * INTS + 4 * r, lanes(source.get(JAVA_INT_UNALIGNED, in + 2 + 4 * j)));
                 }
             }
         }
+    }
+
+    /** From ggml's order, where nibble 2u is column u of four and 2u + 1 is column 16 + u, to that of {@link NibbleFactors}. */
+    private static int lanes(int nibbles) {
+        return Integer.compress(nibbles, 0x0F0F0F0F) | Integer.compress(nibbles, 0xF0F0F0F0) << 16;
     }
 
     @Override
@@ -63,6 +76,10 @@ final class Q4Panels implements PanelKernels {
         }
     }
 
+    /**
+     * One token. The inner loop runs over long addresses so that it stays a loop: unrolled, its 32 products and their
+     * factors do not fit the registers.
+     */
     private static void dot(long panel, int groups, NibbleFactors x, float[] y, int yAt) {
         int[] factors = x.factors;
         int[] corrections = x.corrections;
@@ -70,36 +87,37 @@ final class Q4Panels implements PanelKernels {
         FloatVector a = FloatVector.zero(F);
         FloatVector b = FloatVector.zero(F);
         int g = 0;
-        for (long o = panel, end = panel + (long) BLOCK * groups; o < end; o += BLOCK, g++) {
+        int f = 0;
+        long start = panel + Halves.HEADER;
+        for (long o = start, end = start + (long) BLOCK * groups; o < end; o += BLOCK, g++) {
             ShortVector s = IntVector.broadcast(I, corrections[g]).reinterpretAsShorts();
             ShortVector t = s;
-            int f = 16 * g;
             for (long q = o + SCALES, last = o + BLOCK; q < last; q += INTS, f += 4) {
                 ShortVector f0 = IntVector.broadcast(I, factors[f]).reinterpretAsShorts();
                 ShortVector f1 = IntVector.broadcast(I, factors[f + 1]).reinterpretAsShorts();
                 ShortVector f2 = IntVector.broadcast(I, factors[f + 2]).reinterpretAsShorts();
                 ShortVector f3 = IntVector.broadcast(I, factors[f + 3]).reinterpretAsShorts();
                 IntVector v = IntVector.fromMemorySegment(I, ALL, q, LE);
+                IntVector w = IntVector.fromMemorySegment(I, ALL, q + F_BYTES, LE);
                 s = s.add(v.reinterpretAsShorts().mul(f0));
                 s = s.add(v.lanewise(LSHR, 4).reinterpretAsShorts().mul(f1));
                 s = s.add(v.lanewise(LSHR, 8).reinterpretAsShorts().mul(f2));
                 s = s.add(v.lanewise(LSHR, 12).reinterpretAsShorts().mul(f3));
-                v = IntVector.fromMemorySegment(I, ALL, q + F_BYTES, LE);
-                t = t.add(v.reinterpretAsShorts().mul(f0));
-                t = t.add(v.lanewise(LSHR, 4).reinterpretAsShorts().mul(f1));
-                t = t.add(v.lanewise(LSHR, 8).reinterpretAsShorts().mul(f2));
-                t = t.add(v.lanewise(LSHR, 12).reinterpretAsShorts().mul(f3));
+                t = t.add(w.reinterpretAsShorts().mul(f0));
+                t = t.add(w.lanewise(LSHR, 4).reinterpretAsShorts().mul(f1));
+                t = t.add(w.lanewise(LSHR, 8).reinterpretAsShorts().mul(f2));
+                t = t.add(w.lanewise(LSHR, 12).reinterpretAsShorts().mul(f3));
             }
             FloatVector d = FloatVector.broadcast(F, scales[g]);
             IntVector i = s.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            a = ((FloatVector) i.convert(I2F, 0)).fma(F16Panels.half(o).mul(d), a);
+            a = ((FloatVector) i.convert(I2F, 0)).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(d), a);
             i = t.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            b = ((FloatVector) i.convert(I2F, 0)).fma(F16Panels.half(o + 2 * LANES).mul(d), b);
+            b = ((FloatVector) i.convert(I2F, 0)).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(d), b);
         }
-        a.intoArray(y, yAt);
-        b.intoArray(y, yAt + LANES);
+        a.mul(Halves.factor(panel) / NibbleFactors.SCALE).intoArray(y, yAt);
+        b.mul(Halves.factor(panel) / NibbleFactors.SCALE).intoArray(y, yAt + LANES);
     }
 
     /** Sums of all tokens: [token][row of the panel]. */
@@ -119,13 +137,15 @@ final class Q4Panels implements PanelKernels {
         FloatVector a2 = FloatVector.zero(F), b2 = a2;
         FloatVector a3 = FloatVector.zero(F), b3 = a3;
         int g = group;
-        for (long o = panel, end = panel + (long) BLOCK * groups; o < end; o += BLOCK, g++) {
+        float factor = Halves.factor(panel) / NibbleFactors.SCALE;
+        long start = panel + Halves.HEADER;
+        for (long o = start, end = start + (long) BLOCK * groups; o < end; o += BLOCK, g++) {
             ShortVector s0 = IntVector.broadcast(I, corrections[4 * g + 0]).reinterpretAsShorts(), t0 = s0;
             ShortVector s1 = IntVector.broadcast(I, corrections[4 * g + 1]).reinterpretAsShorts(), t1 = s1;
             ShortVector s2 = IntVector.broadcast(I, corrections[4 * g + 2]).reinterpretAsShorts(), t2 = s2;
             ShortVector s3 = IntVector.broadcast(I, corrections[4 * g + 3]).reinterpretAsShorts(), t3 = s3;
             int f = 64 * g;
-            for (long q = o + SCALES, last = o + BLOCK; q < last; q += INTS, f += 16) {
+            for (long q = o + SCALES, last = o + BLOCK; q < last; q += INTS, f += 4) {
                 IntVector v = IntVector.fromMemorySegment(I, ALL, q, LE);
                 IntVector w = IntVector.fromMemorySegment(I, ALL, q + F_BYTES, LE);
                 ShortVector v0 = v.reinterpretAsShorts(), w0 = w.reinterpretAsShorts();
@@ -136,53 +156,53 @@ final class Q4Panels implements PanelKernels {
                 c = IntVector.broadcast(I, factors[f + 0]).reinterpretAsShorts();
                 s0 = s0.add(v0.mul(c));
                 t0 = t0.add(w0.mul(c));
-                c = IntVector.broadcast(I, factors[f + 1]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 16]).reinterpretAsShorts();
                 s1 = s1.add(v0.mul(c));
                 t1 = t1.add(w0.mul(c));
-                c = IntVector.broadcast(I, factors[f + 2]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 32]).reinterpretAsShorts();
                 s2 = s2.add(v0.mul(c));
                 t2 = t2.add(w0.mul(c));
-                c = IntVector.broadcast(I, factors[f + 3]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 48]).reinterpretAsShorts();
                 s3 = s3.add(v0.mul(c));
                 t3 = t3.add(w0.mul(c));
-                c = IntVector.broadcast(I, factors[f + 4]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 1]).reinterpretAsShorts();
                 s0 = s0.add(v1.mul(c));
                 t0 = t0.add(w1.mul(c));
-                c = IntVector.broadcast(I, factors[f + 5]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 17]).reinterpretAsShorts();
                 s1 = s1.add(v1.mul(c));
                 t1 = t1.add(w1.mul(c));
-                c = IntVector.broadcast(I, factors[f + 6]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 33]).reinterpretAsShorts();
                 s2 = s2.add(v1.mul(c));
                 t2 = t2.add(w1.mul(c));
-                c = IntVector.broadcast(I, factors[f + 7]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 49]).reinterpretAsShorts();
                 s3 = s3.add(v1.mul(c));
                 t3 = t3.add(w1.mul(c));
-                c = IntVector.broadcast(I, factors[f + 8]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 2]).reinterpretAsShorts();
                 s0 = s0.add(v2.mul(c));
                 t0 = t0.add(w2.mul(c));
-                c = IntVector.broadcast(I, factors[f + 9]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 18]).reinterpretAsShorts();
                 s1 = s1.add(v2.mul(c));
                 t1 = t1.add(w2.mul(c));
-                c = IntVector.broadcast(I, factors[f + 10]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 34]).reinterpretAsShorts();
                 s2 = s2.add(v2.mul(c));
                 t2 = t2.add(w2.mul(c));
-                c = IntVector.broadcast(I, factors[f + 11]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 50]).reinterpretAsShorts();
                 s3 = s3.add(v2.mul(c));
                 t3 = t3.add(w2.mul(c));
-                c = IntVector.broadcast(I, factors[f + 12]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 3]).reinterpretAsShorts();
                 s0 = s0.add(v3.mul(c));
                 t0 = t0.add(w3.mul(c));
-                c = IntVector.broadcast(I, factors[f + 13]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 19]).reinterpretAsShorts();
                 s1 = s1.add(v3.mul(c));
                 t1 = t1.add(w3.mul(c));
-                c = IntVector.broadcast(I, factors[f + 14]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 35]).reinterpretAsShorts();
                 s2 = s2.add(v3.mul(c));
                 t2 = t2.add(w3.mul(c));
-                c = IntVector.broadcast(I, factors[f + 15]).reinterpretAsShorts();
+                c = IntVector.broadcast(I, factors[f + 51]).reinterpretAsShorts();
                 s3 = s3.add(v3.mul(c));
                 t3 = t3.add(w3.mul(c));
             }
-            FloatVector d0 = F16Panels.half(o), d1 = F16Panels.half(o + 2 * LANES), d;
+            FloatVector d0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), d1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), d;
             IntVector i;
             d = FloatVector.broadcast(F, scales[4 * g + 0]);
             i = s0.reinterpretAsInts();
@@ -213,28 +233,30 @@ final class Q4Panels implements PanelKernels {
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
             b3 = ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), b3);
         }
-        a0.intoArray(y, yAt);
-        b0.intoArray(y, yAt + LANES);
-        a1.intoArray(y, yAt + ROWS);
-        b1.intoArray(y, yAt + ROWS + LANES);
-        a2.intoArray(y, yAt + 2 * ROWS);
-        b2.intoArray(y, yAt + 2 * ROWS + LANES);
-        a3.intoArray(y, yAt + 3 * ROWS);
-        b3.intoArray(y, yAt + 3 * ROWS + LANES);
+        a0.mul(factor).intoArray(y, yAt);
+        b0.mul(factor).intoArray(y, yAt + LANES);
+        a1.mul(factor).intoArray(y, yAt + ROWS);
+        b1.mul(factor).intoArray(y, yAt + ROWS + LANES);
+        a2.mul(factor).intoArray(y, yAt + 2 * ROWS);
+        b2.mul(factor).intoArray(y, yAt + 2 * ROWS + LANES);
+        a3.mul(factor).intoArray(y, yAt + 3 * ROWS);
+        b3.mul(factor).intoArray(y, yAt + 3 * ROWS + LANES);
     }
 
     @Override
     public void unpack(long panel, int from, int to, long target) {
-        for (long o = panel + (long) BLOCK * (from / 32), end = panel + (long) BLOCK * (to / 32), out = target;
+        float factor = Halves.factor(panel);
+        long start = panel + Halves.HEADER;
+        for (long o = start + (long) BLOCK * (from / 32), end = start + (long) BLOCK * (to / 32), out = target;
                 o < end;
                 o += BLOCK, out += 64L * F_BYTES) {
-            FloatVector d0 = F16Panels.half(o).mul(F16Panels.HALF_SCALE);
-            FloatVector d1 = F16Panels.half(o + 2 * LANES).mul(F16Panels.HALF_SCALE);
+            FloatVector d0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
+            FloatVector d1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
             for (int j = 0; j < 4; j++) {
                 IntVector v = IntVector.fromMemorySegment(I, ALL, o + SCALES + (long) j * INTS, LE);
                 IntVector w = IntVector.fromMemorySegment(I, ALL, o + SCALES + (long) j * INTS + F_BYTES, LE);
                 for (int n = 0; n < 8; n++) {
-                    long column = out + 2L * F_BYTES * (4 * j + (n >> 1) + 16 * (n & 1));
+                    long column = out + 2L * F_BYTES * (4 * j + (n & 3) + 4 * (n & 4));
                     ((FloatVector) v.and(15).sub(8).convert(I2F, 0)).mul(d0).intoMemorySegment(ALL, column, LE);
                     ((FloatVector) w.and(15).sub(8).convert(I2F, 0)).mul(d1).intoMemorySegment(ALL, column + F_BYTES, LE);
                     v = v.lanewise(LSHR, 4);

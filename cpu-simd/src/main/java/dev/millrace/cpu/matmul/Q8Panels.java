@@ -10,12 +10,15 @@ import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static jdk.incubator.vector.VectorOperators.B2I;
 import static jdk.incubator.vector.VectorOperators.I2F;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.S2I;
 
 import dev.millrace.cpu.Lanes;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
@@ -28,6 +31,8 @@ final class Q8Panels implements PanelKernels {
 
     private static final VectorSpecies<Byte> B = VectorShape.forBitSize(Math.max(64, Lanes.BITS / 4)).withLanes(byte.class);
     private static final VectorSpecies<Integer> I = Lanes.I;
+    private static final VectorSpecies<Short> H = Lanes.HALF_S;
+    private static final int HALF_BITS = Halves.BITS;
     private static final int SCALES = 2 * ROWS;
     private static final int BLOCK = SCALES + 32 * ROWS;
     private static final int SOURCE_BLOCK = 34;
@@ -36,17 +41,23 @@ final class Q8Panels implements PanelKernels {
 
     @Override
     public long panelBytes(int inputs) {
-        return (long) BLOCK * (inputs / 32);
+        return Halves.HEADER + (long) BLOCK * (inputs / 32);
     }
 
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
         int blocks = inputs / 32;
+        int most = 0;
+        for (long in = 0; in < (long) ROWS * blocks * SOURCE_BLOCK; in += SOURCE_BLOCK) {
+            most = Math.max(most, source.get(JAVA_SHORT_UNALIGNED, in) & 0x7FFF);
+        }
+        boolean scaled = Halves.header(target, most);
         for (int r = 0; r < ROWS; r++) {
             for (int g = 0; g < blocks; g++) {
                 long in = ((long) r * blocks + g) * SOURCE_BLOCK;
-                long out = target + (long) g * BLOCK;
-                ALL.set(JAVA_SHORT_UNALIGNED, out + 2 * r, source.get(JAVA_SHORT_UNALIGNED, in));
+                long out = target + Halves.HEADER + (long) g * BLOCK;
+                short scale = source.get(JAVA_SHORT_UNALIGNED, in);
+                ALL.set(JAVA_SHORT_UNALIGNED, out + 2 * r, scaled ? Halves.scaled(scale) : scale);
                 for (int k = 0; k < 32; k++) {
                     ALL.set(JAVA_BYTE, out + SCALES + k * ROWS + r, source.get(JAVA_BYTE, in + 2 + k));
                 }
@@ -65,38 +76,54 @@ final class Q8Panels implements PanelKernels {
         FloatVector a = FloatVector.zero(F);
         FloatVector b = FloatVector.zero(F);
         int k = xAt;
-        for (long o = panel, end = panel + (long) BLOCK * (inputs / 32); o < end; o += BLOCK) {
+        float factor = Halves.factor(panel);
+        long start = panel + Halves.HEADER;
+        for (long o = start, end = start + (long) BLOCK * (inputs / 32); o < end; o += BLOCK) {
             FloatVector a0 = FloatVector.zero(F);
             FloatVector a1 = FloatVector.zero(F);
             FloatVector b0 = FloatVector.zero(F);
             FloatVector b1 = FloatVector.zero(F);
-            for (long q = o + SCALES, last = o + BLOCK; q < last; q += 4 * ROWS, k += 4) {
+            for (long q = o + SCALES, last = o + BLOCK; q < last; q += 8 * ROWS, k += 8) {
                 FloatVector x0 = FloatVector.broadcast(F, x[k]);
-                FloatVector x1 = FloatVector.broadcast(F, x[k + 1]);
-                FloatVector x2 = FloatVector.broadcast(F, x[k + 2]);
-                FloatVector x3 = FloatVector.broadcast(F, x[k + 3]);
                 a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x0, a0);
                 b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x0, b0);
+                FloatVector x1 = FloatVector.broadcast(F, x[k + 1]);
                 a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x1, a1);
                 b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x1, b1);
+                FloatVector x2 = FloatVector.broadcast(F, x[k + 2]);
                 a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 2 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x2, a0);
                 b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 2 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x2, b0);
+                FloatVector x3 = FloatVector.broadcast(F, x[k + 3]);
                 a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 3 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x3, a1);
                 b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 3 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x3, b1);
+                FloatVector x4 = FloatVector.broadcast(F, x[k + 4]);
+                a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 4 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x4, a0);
+                b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 4 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x4, b0);
+                FloatVector x5 = FloatVector.broadcast(F, x[k + 5]);
+                a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 5 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x5, a1);
+                b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 5 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x5, b1);
+                FloatVector x6 = FloatVector.broadcast(F, x[k + 6]);
+                a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 6 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x6, a0);
+                b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 6 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x6, b0);
+                FloatVector x7 = FloatVector.broadcast(F, x[k + 7]);
+                a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 7 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x7, a1);
+                b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 7 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x7, b1);
             }
-            a = a0.add(a1).fma(F16Panels.half(o), a);
-            b = b0.add(b1).fma(F16Panels.half(o + 2 * LANES), b);
+            a = a0.add(a1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), a);
+            b = b0.add(b1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), b);
         }
-        a.mul(F16Panels.HALF_SCALE).intoArray(y, yAt);
-        b.mul(F16Panels.HALF_SCALE).intoArray(y, yAt + LANES);
+        a.mul(factor).intoArray(y, yAt);
+        b.mul(factor).intoArray(y, yAt + LANES);
     }
 
     @Override
     public void unpack(long panel, int from, int to, long target) {
+        float factor = Halves.factor(panel);
+        long start = panel + Halves.HEADER;
         long out = target;
-        for (long o = panel + (long) BLOCK * (from / 32), end = panel + (long) BLOCK * (to / 32); o < end; o += BLOCK) {
-            FloatVector d0 = F16Panels.half(o).mul(F16Panels.HALF_SCALE);
-            FloatVector d1 = F16Panels.half(o + 2 * LANES).mul(F16Panels.HALF_SCALE);
+        for (long o = start + (long) BLOCK * (from / 32), end = start + (long) BLOCK * (to / 32); o < end; o += BLOCK) {
+            FloatVector d0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
+            FloatVector d1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
             for (long q = o + SCALES, last = o + BLOCK; q < last; q += ROWS, out += 2L * F_BYTES) {
                 ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).mul(d0).intoMemorySegment(ALL, out, LE);
                 ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).mul(d1).intoMemorySegment(ALL, out + F_BYTES, LE);
