@@ -11,6 +11,7 @@ import dev.millrace.cuda.driver.Kernel;
 import dev.millrace.cuda.driver.PinnedBuffer;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.stream.IntStream;
 
 /**
  * Brings weights to the device: rows as the checkpoint has them go through page-locked memory, two pieces in turn so
@@ -19,6 +20,7 @@ import java.lang.foreign.ValueLayout;
 final class Upload implements AutoCloseable {
     private static final int PIECES = 2;
     private static final long PIECE_BYTES = 32L << 20;
+    private static final long SHARE_BYTES = 256L << 10;
 
     private final GpuStream stream;
     private final Kernel repack;
@@ -89,11 +91,7 @@ final class Upload implements AutoCloseable {
         for (long row = 0; row < source.shape().rows(); row += rowsAtOnce) {
             int rows = (int) Math.min(rowsAtOnce, source.shape().rows() - row);
             MemorySegment piece = nextPiece().asSlice(0, rows * rowBytes);
-            if (format == source.format()) {
-                source.copyRows(row, rows, piece);
-            } else {
-                decode(source, row, rows, piece);
-            }
+            fill(source, format, row, rows, piece);
             long staging = raw[turn].address();
             stream.upload(piece, staging, piece.byteSize());
             stream.arguments()
@@ -121,13 +119,25 @@ final class Upload implements AutoCloseable {
         return Format.supported().contains(weight.format()) ? weight.format() : WeightFormat.F32;
     }
 
-    private static void decode(Weight source, long row, int rows, MemorySegment target) {
-        int columns = Math.toIntExact(source.shape().columns());
-        float[] one = new float[columns];
-        for (int i = 0; i < rows; i++) {
-            source.decodeRows(row + i, 1, one, 0);
-            MemorySegment.copy(one, 0, target, ValueLayout.JAVA_FLOAT, 4L * columns * i, columns);
-        }
+    /** Reads rows with as many threads as there are: a mapped file, or a view that computes, keeps each of them busy. */
+    private static void fill(Weight source, WeightFormat format, long start, int rows, MemorySegment piece) {
+        long rowBytes = piece.byteSize() / rows;
+        int share = (int) Math.clamp(SHARE_BYTES / rowBytes, 1, rows);
+        IntStream.range(0, Math.ceilDiv(rows, share)).parallel().forEach(i -> {
+            int from = i * share;
+            int count = Math.min(share, rows - from);
+            MemorySegment part = piece.asSlice(from * rowBytes, count * rowBytes);
+            if (format == source.format()) {
+                source.copyRows(start + from, count, part);
+            } else {
+                int columns = Math.toIntExact(source.shape().columns());
+                float[] decoded = new float[columns];
+                for (int r = 0; r < count; r++) {
+                    source.decodeRows(start + from + r, 1, decoded, 0);
+                    MemorySegment.copy(decoded, 0, part, ValueLayout.JAVA_FLOAT, r * rowBytes, columns);
+                }
+            }
+        });
     }
 
     private MemorySegment nextPiece() {
