@@ -88,18 +88,30 @@ abstract class Blocks implements BlockCodec {
         b[at + 3] = (byte) (value >> 24);
     }
 
+    /** The largest magnitude of 32 elements, by the bits, which order magnitudes; four chains hide their latency. */
+    static float most(float[] x, int off) {
+        int a = 0;
+        int b = 0;
+        int c = 0;
+        int d = 0;
+        for (int j = off; j < off + 32; j += 4) {
+            a = Math.max(a, Float.floatToRawIntBits(x[j]) & 0x7fffffff);
+            b = Math.max(b, Float.floatToRawIntBits(x[j + 1]) & 0x7fffffff);
+            c = Math.max(c, Float.floatToRawIntBits(x[j + 2]) & 0x7fffffff);
+            d = Math.max(d, Float.floatToRawIntBits(x[j + 3]) & 0x7fffffff);
+        }
+        return Float.intBitsToFloat(Math.max(Math.max(a, b), Math.max(c, d)));
+    }
+
     /** The element of the largest magnitude, the first of equals, with its sign. */
     static float extreme(float[] x, int off) {
-        float most = 0;
-        float signed = 0;
-        for (int i = 0; i < 32; i++) {
-            float v = x[off + i];
-            if (most < Math.abs(v)) {
-                most = Math.abs(v);
-                signed = v;
+        float most = most(x, off);
+        for (int j = off; j < off + 32; j++) {
+            if (Math.abs(x[j]) == most) {
+                return x[j];
             }
         }
-        return signed;
+        return most;
     }
 
     static float inverse(float d) {
@@ -107,11 +119,26 @@ abstract class Blocks implements BlockCodec {
     }
 
     /**
-     * C's conversion of a float to int8_t as ggml's compilers do it on x86: toward zero, then the low byte; what no int
-     * holds (a scale too small to invert) becomes 0.
+     * The numbers of {@code times.length} elements: (x - minus) * times + plus, then C's conversion to int8_t as ggml's
+     * compilers do it on x86: toward zero, then the low byte; what no int holds (a scale too small to invert) becomes 0.
+     * One long loop over many blocks, since C2 does not vectorize loops of 32.
      */
-    static int truncated(float v, int most) {
-        int whole = (int) v;
-        return whole == Integer.MAX_VALUE ? 0 : Math.min(most, (byte) whole);
+    static int[] truncated(float[] x, int off, float[] minus, float[] times, float plus, int most) {
+        int[] q = new int[times.length];
+        for (int i = 0; i < q.length; i++) {
+            int whole = (int) ((x[off + i] - minus[i]) * times[i] + plus);
+            q[i] = Math.min(most, Math.max(0, whole << 24 >> 24));
+        }
+        return q;
+    }
+
+    /** As above with nothing subtracted. */
+    static int[] truncated(float[] x, int off, float[] times, float plus, int most) {
+        int[] q = new int[times.length];
+        for (int i = 0; i < q.length; i++) {
+            int whole = (int) (x[off + i] * times[i] + plus);
+            q[i] = Math.min(most, Math.max(0, whole << 24 >> 24));
+        }
+        return q;
     }
 }

@@ -1,6 +1,7 @@
 package dev.millrace.quant;
 
 import dev.millrace.core.tensor.WeightFormat;
+import java.util.Arrays;
 
 /** Q8_0: blocks of {f16 d, 32 signed bytes}, value d * q. */
 final class EightBit extends Blocks {
@@ -20,26 +21,26 @@ final class EightBit extends Blocks {
         }
     }
 
+    /** Rounds as C's roundf, halves away from zero: twice the rest reaches 1 or -1 just where it must be carried. */
     @Override
     void encode(float[] src, int off, byte[] b, int count) {
-        for (int block = 0, at = 0; block < count; block++, at += 34, off += 32) {
-            float most = 0;
-            for (int j = 0; j < 32; j++) {
-                most = Math.max(most, Math.abs(src[off + j]));
-            }
-            float d = most / 127;
-            float id = inverse(d);
+        float[] times = new float[count * 32];
+        for (int i = 0, at = 0; i < times.length; i += 32, at += 34) {
+            float d = most(src, off + i) / 127;
             putHalf(b, at, d);
+            // a scale too small to invert is 0 in f16, and so are its numbers
+            Arrays.fill(times, i, i + 32, Float.isInfinite(inverse(d)) ? 0 : inverse(d));
+        }
+        int[] q = new int[times.length];
+        for (int i = 0; i < q.length; i++) {
+            float v = src[off + i] * times[i];
+            int whole = (int) v;
+            q[i] = whole + (int) ((v - whole) * 2);
+        }
+        for (int i = 0, at = 2; i < q.length; i += 32, at += 34) {
             for (int j = 0; j < 32; j++) {
-                b[at + 2 + j] = (byte) rounded(src[off + j] * id);
+                b[at + j] = (byte) q[i + j];
             }
         }
-    }
-
-    /** C's roundf: to nearest, halves away from zero. */
-    private static int rounded(float v) {
-        int whole = (int) v;
-        float rest = v - whole;
-        return whole + (rest >= 0.5f ? 1 : 0) - (rest <= -0.5f ? 1 : 0);
     }
 }

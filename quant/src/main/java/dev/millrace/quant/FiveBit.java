@@ -2,6 +2,7 @@ package dev.millrace.quant;
 
 import dev.millrace.core.tensor.WeightFormat;
 import dev.millrace.quant.FourBit.Range;
+import java.util.Arrays;
 
 /**
  * Blocks of 32 five-bit numbers: nibbles as in {@link FourBit}, before them 32 fifth bits, element j's at bit j. Q5_0 is
@@ -13,8 +14,13 @@ final class FiveBit {
 
     private FiveBit() {}
 
-    private static void put(byte[] b, int at, int j, int low, int high) {
-        b[at + 4 + j] = (byte) (low & 15 | (high & 15) << 4);
+    /** The fifth bits of 32 numbers. */
+    private static int fifths(int[] q, int from) {
+        int bits = 0;
+        for (int j = 0; j < 32; j++) {
+            bits |= (q[from + j] >> 4 & 1) << j;
+        }
+        return bits;
     }
 
     private static final class Symmetric extends Blocks {
@@ -37,18 +43,16 @@ final class FiveBit {
 
         @Override
         void encode(float[] src, int off, byte[] b, int count) {
-            for (int block = 0, at = 0; block < count; block++, at += 22, off += 32) {
-                float d = extreme(src, off) / -16;
-                float id = inverse(d);
+            float[] times = new float[count * 32];
+            for (int i = 0, at = 0; i < times.length; i += 32, at += 22) {
+                float d = extreme(src, off + i) / -16;
                 putHalf(b, at, d);
-                int fifth = 0;
-                for (int j = 0; j < 16; j++) {
-                    int low = truncated(src[off + j] * id + 16.5f, 31);
-                    int high = truncated(src[off + j + 16] * id + 16.5f, 31);
-                    put(b, at + 2, j, low, high);
-                    fifth |= (low >> 4 & 1) << j | (high >> 4 & 1) << j + 16;
-                }
-                putInt32(b, at + 2, fifth);
+                Arrays.fill(times, i, i + 32, inverse(d));
+            }
+            int[] q = truncated(src, off, times, 16.5f, 31);
+            for (int i = 0, at = 2; i < q.length; i += 32, at += 22) {
+                putInt32(b, at, fifths(q, i));
+                FourBit.nibbles(q, i, b, at + 4);
             }
         }
     }
@@ -74,20 +78,20 @@ final class FiveBit {
 
         @Override
         void encode(float[] src, int off, byte[] b, int count) {
-            for (int block = 0, at = 0; block < count; block++, at += 24, off += 32) {
-                Range range = Range.of(src, off);
+            float[] times = new float[count * 32];
+            float[] minus = new float[count * 32];
+            for (int i = 0, at = 0; i < times.length; i += 32, at += 24) {
+                Range range = Range.of(src, off + i);
                 float d = (range.max() - range.min()) / 31;
-                float id = inverse(d);
                 putHalf(b, at, d);
                 putHalf(b, at + 2, range.min());
-                int fifth = 0;
-                for (int j = 0; j < 16; j++) {
-                    int low = truncated((src[off + j] - range.min()) * id + 0.5f, 31);
-                    int high = truncated((src[off + j + 16] - range.min()) * id + 0.5f, 31);
-                    put(b, at + 4, j, low, high);
-                    fifth |= (low >> 4 & 1) << j | (high >> 4 & 1) << j + 16;
-                }
-                putInt32(b, at + 4, fifth);
+                Arrays.fill(times, i, i + 32, inverse(d));
+                Arrays.fill(minus, i, i + 32, range.min());
+            }
+            int[] q = truncated(src, off, minus, times, 0.5f, 31);
+            for (int i = 0, at = 4; i < q.length; i += 32, at += 24) {
+                putInt32(b, at, fifths(q, i));
+                FourBit.nibbles(q, i, b, at + 4);
             }
         }
     }

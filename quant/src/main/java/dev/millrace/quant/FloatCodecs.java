@@ -44,10 +44,10 @@ enum FloatCodecs implements BlockCodec {
         @Override
         void narrow(float[] from, int off, short[] to, int n) {
             for (int i = 0; i < n; i++) {
-                int bits = Float.floatToRawIntBits(from[off + i]);
-                boolean nan = (bits & 0x7fffffff) > 0x7f800000;
+                float value = from[off + i];
+                int bits = Float.floatToRawIntBits(value);
                 int rounded = bits + 0x7fff + ((bits >>> 16) & 1);
-                to[i] = (short) ((nan ? bits | 0x400000 : rounded) >>> 16);
+                to[i] = (short) ((value == value ? rounded : bits | 0x400000) >>> 16);
             }
         }
     };

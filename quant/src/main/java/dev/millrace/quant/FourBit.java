@@ -1,6 +1,7 @@
 package dev.millrace.quant;
 
 import dev.millrace.core.tensor.WeightFormat;
+import java.util.Arrays;
 
 /**
  * Blocks of 32 nibbles: byte j holds element j low and element j + 16 high. Q4_0 is {f16 d, nibbles}, value d * (q - 8);
@@ -11,6 +12,13 @@ final class FourBit {
     static final Blocks Q4_1 = new Affine();
 
     private FourBit() {}
+
+    /** The low four bits of 32 numbers. */
+    static void nibbles(int[] q, int from, byte[] b, int at) {
+        for (int j = 0; j < 16; j++) {
+            b[at + j] = (byte) (q[from + j] & 15 | q[from + j + 16] << 4);
+        }
+    }
 
     private static final class Symmetric extends Blocks {
         Symmetric() {
@@ -31,15 +39,15 @@ final class FourBit {
 
         @Override
         void encode(float[] src, int off, byte[] b, int count) {
-            for (int block = 0, at = 0; block < count; block++, at += 18, off += 32) {
-                float d = extreme(src, off) / -8;
-                float id = inverse(d);
+            float[] times = new float[count * 32];
+            for (int i = 0, at = 0; i < times.length; i += 32, at += 18) {
+                float d = extreme(src, off + i) / -8;
                 putHalf(b, at, d);
-                for (int j = 0; j < 16; j++) {
-                    int low = truncated(src[off + j] * id + 8.5f, 15);
-                    int high = truncated(src[off + j + 16] * id + 8.5f, 15);
-                    b[at + 2 + j] = (byte) (low | high << 4);
-                }
+                Arrays.fill(times, i, i + 32, inverse(d));
+            }
+            int[] q = truncated(src, off, times, 8.5f, 15);
+            for (int i = 0, at = 2; i < q.length; i += 32, at += 18) {
+                nibbles(q, i, b, at);
             }
         }
     }
@@ -64,17 +72,19 @@ final class FourBit {
 
         @Override
         void encode(float[] src, int off, byte[] b, int count) {
-            for (int block = 0, at = 0; block < count; block++, at += 20, off += 32) {
-                Range range = Range.of(src, off);
+            float[] times = new float[count * 32];
+            float[] minus = new float[count * 32];
+            for (int i = 0, at = 0; i < times.length; i += 32, at += 20) {
+                Range range = Range.of(src, off + i);
                 float d = (range.max() - range.min()) / 15;
-                float id = inverse(d);
                 putHalf(b, at, d);
                 putHalf(b, at + 2, range.min());
-                for (int j = 0; j < 16; j++) {
-                    int low = truncated((src[off + j] - range.min()) * id + 0.5f, 15);
-                    int high = truncated((src[off + j + 16] - range.min()) * id + 0.5f, 15);
-                    b[at + 4 + j] = (byte) (low | high << 4);
-                }
+                Arrays.fill(times, i, i + 32, inverse(d));
+                Arrays.fill(minus, i, i + 32, range.min());
+            }
+            int[] q = truncated(src, off, minus, times, 0.5f, 15);
+            for (int i = 0, at = 4; i < q.length; i += 32, at += 20) {
+                nibbles(q, i, b, at);
             }
         }
     }

@@ -6,13 +6,18 @@ import dev.millrace.core.tensor.Shape;
 import dev.millrace.core.tensor.WeightFormat;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
+import java.nio.ByteOrder;
 
 /** Random numbers instead of a checkpoint's, computed from (name, seed, index) whenever they are read. */
 final class RandomWeight extends View {
     private static final int CHUNK_BYTES = 1 << 14;
 
-    /** The standard deviation of the sum of four signed bytes, which is close to normal. */
-    private static final float FOUR_BYTES = 147.801f;
+    /** The standard deviation of the sum of two signed bytes, which is distributed as a triangle. */
+    private static final float TWO_BYTES = 104.511f;
+
+    private static final VarHandle LONGS = MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.LITTLE_ENDIAN);
 
     private final long seed;
     private final float deviation;
@@ -65,7 +70,7 @@ final class RandomWeight extends View {
     void decode(long from, long count, float[] target, int offset) {
         int columns = Math.toIntExact(shape().columns());
         if (!format().quantized()) {
-            normal(from * columns, (int) count * columns, target, offset);
+            bell(from * columns, (int) count * columns, target, offset);
             if (format() != WeightFormat.F32) {
                 round(target, offset, (int) count * columns);
             }
@@ -81,7 +86,7 @@ final class RandomWeight extends View {
     @Override
     void source(long from, long count, float[] target, int offset) {
         int columns = Math.toIntExact(shape().columns());
-        normal(from * columns, (int) count * columns, target, offset);
+        bell(from * columns, (int) count * columns, target, offset);
     }
 
     private void round(float[] values, int offset, int n) {
@@ -90,27 +95,28 @@ final class RandomWeight extends View {
         Codecs.of(format()).decode(MemorySegment.ofArray(stored), 0, values, offset, n);
     }
 
-    /** Elements {@code [start, start + n)} of the whole weight, two from every 64 random bits. */
-    private void normal(long start, int n, float[] target, int offset) {
-        float scale = deviation / FOUR_BYTES;
+    /** Elements {@code [start, start + n)} of the whole weight, four from every 64 random bits. */
+    private void bell(long start, int n, float[] target, int offset) {
+        float scale = deviation / TWO_BYTES;
         int i = 0;
-        if ((start & 1) == 1 && n > 0) {
-            target[offset] = scale * sum((int) (CounterRng.key(key, start >> 1) >>> 32));
-            i = 1;
+        for (; i < n && (start + i & 3) != 0; i++) {
+            target[offset + i] = scale * sum(CounterRng.key(key, start + i >> 2) >>> (start + i & 3) * 16);
         }
-        for (; i + 1 < n; i += 2) {
-            long bits = CounterRng.key(key, start + i >> 1);
-            target[offset + i] = scale * sum((int) bits);
-            target[offset + i + 1] = scale * sum((int) (bits >>> 32));
+        for (; i + 3 < n; i += 4) {
+            long bits = CounterRng.key(key, start + i >> 2);
+            target[offset + i] = scale * sum(bits);
+            target[offset + i + 1] = scale * sum(bits >>> 16);
+            target[offset + i + 2] = scale * sum(bits >>> 32);
+            target[offset + i + 3] = scale * sum(bits >>> 48);
         }
-        if (i < n) {
-            target[offset + i] = scale * sum((int) CounterRng.key(key, start + i >> 1));
+        for (; i < n; i++) {
+            target[offset + i] = scale * sum(CounterRng.key(key, start + i >> 2) >>> (start + i & 3) * 16);
         }
     }
 
-    /** The four bytes' sum, shifted to mean zero. */
-    private static int sum(int bits) {
-        return (byte) bits + (byte) (bits >> 8) + (byte) (bits >> 16) + (bits >> 24) + 2;
+    /** The sum of the two lowest bytes, shifted to mean zero. */
+    private static int sum(long bits) {
+        return (byte) bits + (byte) (bits >> 8) + 1;
     }
 
     /** Blocks of uniform numbers; the scale's sign is random, so that the missing +8 of -8..7 leaves the mean at zero. */
@@ -131,11 +137,14 @@ final class RandomWeight extends View {
             at += head;
             for (int word = 0; at < end; word++) {
                 long bits = CounterRng.key(blockKey, word);
-                int bytes = Math.min(8, end - at);
-                for (int i = 0; i < bytes; i++) {
-                    to[at + i] = (byte) (bits >>> 8 * i);
+                if (end - at >= 8) {
+                    LONGS.set(to, at, bits);
+                    at += 8;
+                } else {
+                    for (; at < end; at++, bits >>>= 8) {
+                        to[at] = (byte) bits;
+                    }
                 }
-                at += bytes;
             }
         }
     }

@@ -112,8 +112,8 @@ public final class Views {
     }
 
     /**
-     * Random numbers of mean 0 and standard deviation {@code deviation}, close to normal for the floats: the same (name,
-     * seed, format) gives the same weight everywhere. Quantized formats draw the blocks themselves (uniform numbers,
+     * Random numbers of mean 0 and standard deviation {@code deviation}, bell-shaped for the floats: the same (name, seed,
+     * format) gives the same weight everywhere. Quantized formats draw the blocks themselves (uniform numbers,
      * one scale, its sign random), so that gigabytes cost seconds; converting such a weight draws it in the new format.
      */
     public static Weight random(String name, Shape shape, WeightFormat format, long seed, float deviation) {
