@@ -1,6 +1,7 @@
 package dev.millrace.models.cli;
 
 import java.io.PrintWriter;
+import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -53,6 +54,11 @@ public abstract class CliCommand implements Callable<Integer> {
     /** Whether the option was given on the command line (rather than left at its default). */
     protected final boolean given(String option) {
         return spec.commandLine().getParseResult().hasMatchedOption(option);
+    }
+
+    /** The words of the command line, the command's name first. */
+    protected final List<String> arguments() {
+        return spec.root().commandLine().getParseResult().originalArgs();
     }
 
     final boolean debug() {

@@ -50,7 +50,8 @@ public final class ModelOptions {
         }
     }
 
-    private static final class Request implements ITypeConverter<WeightRequest> {
+    /** For picocli. */
+    public static final class Request implements ITypeConverter<WeightRequest> {
         @Override
         public WeightRequest convert(String value) {
             return WeightRequest.of(value)

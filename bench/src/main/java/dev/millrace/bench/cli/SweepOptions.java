@@ -1,0 +1,144 @@
+package dev.millrace.bench.cli;
+
+import dev.millrace.core.executor.Executor;
+import dev.millrace.core.executor.ExecutorOptions;
+import dev.millrace.core.executor.Executors;
+import dev.millrace.core.executor.Executors.Found;
+import dev.millrace.core.executor.KvFormat;
+import dev.millrace.models.Engine;
+import dev.millrace.models.EngineOptions;
+import dev.millrace.models.Model;
+import dev.millrace.models.cli.DeviceOptions;
+import dev.millrace.models.cli.Interrupt;
+import dev.millrace.models.cli.ModelOptions;
+import dev.millrace.models.cli.UsageException;
+import dev.millrace.quant.WeightRequest;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Option;
+
+/** One model on every combination of executors, thread counts and weight formats that was asked for. */
+final class SweepOptions {
+    private static final String ALL = "all";
+
+    @Option(
+            names = {"-m", "--model"},
+            paramLabel = "MODEL",
+            description = "A directory, a file, or synthetic:NAME for random weights of a known shape"
+                    + " (default: the embedded " + Model.EMBEDDED + ").")
+    private String model;
+
+    @Option(
+            names = {"-e", "--executor"},
+            paramLabel = "NAMES",
+            split = ",",
+            description = "Executors, parted by commas, or all for every available device (bench: the best by default; compare: all).")
+    private List<String> executors;
+
+    @Option(
+            names = "--device",
+            paramLabel = "N",
+            converter = DeviceOptions.Count.class,
+            description = "Which of the executor's devices (default: 0).")
+    private Integer device = 0;
+
+    @Option(
+            names = "--threads",
+            paramLabel = "N",
+            converter = Counts.Converter.class,
+            description = "Worker threads, a list or range; only for executors that have them (default: the executor's choice).")
+    private Counts threads = Counts.of(0);
+
+    @Option(
+            names = "--weights",
+            paramLabel = "FORMATS",
+            split = ",",
+            converter = ModelOptions.Request.class,
+            description = "Formats of the linear layers' weights, parted by commas: native, f32, f16, bf16, int8, int4"
+                    + " (default: native).")
+    private List<WeightRequest> weights = List.of(WeightRequest.NATIVE);
+
+    @Option(
+            names = "--kv",
+            paramLabel = "FORMAT",
+            description = "How keys and values are kept: f32 or f16 (default: f32).")
+    private Kv kv = Kv.f32;
+
+    private final String byDefault;
+
+    /** Of the best executor alone. */
+    SweepOptions() {
+        this("");
+    }
+
+    /** @param byDefault executors when none are named; empty for the best */
+    SweepOptions(String byDefault) {
+        this.byDefault = byDefault;
+    }
+
+    private enum Kv {
+        f32,
+        f16
+    }
+
+    /** What is done with each. */
+    interface Visitor {
+        void visit(Engine engine, Executor executor);
+    }
+
+    Model open() {
+        return model == null ? Model.embedded() : Model.open(model);
+    }
+
+    /** Opens every combination in turn and closes it again; says on {@code say} which executor runs. */
+    void each(Model model, Consumer<String> say, Visitor visitor) {
+        for (Found found : chosen(say)) {
+            for (int t : found.name().equals("cpu-simd") ? threads.values() : List.of(0)) {
+                ExecutorOptions options = new ExecutorOptions(t, ExecutorOptions.DEFAULT.math());
+                try (Executor executor = found.provider().open(device, options)) {
+                    say.accept("executor: " + found.name() + ", " + executor.device().name() + ", "
+                            + executor.device().detail());
+                    for (WeightRequest format : weights) {
+                        if (Interrupt.requested()) {
+                            return;
+                        }
+                        EngineOptions engineOptions = new EngineOptions(
+                                format, KvFormat.valueOf(kv.name().toUpperCase(Locale.ROOT)), EngineOptions.DEFAULT.compile(), true);
+                        try (Engine engine = Engine.open(model, executor, engineOptions)) {
+                            visitor.visit(engine, executor);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private List<Found> chosen(Consumer<String> say) {
+        if (executors == null && byDefault.isEmpty()) {
+            return List.of(Executors.best());
+        }
+        List<String> names = executors == null ? List.of(byDefault) : executors;
+        List<Found> all = Executors.discover();
+        List<Found> chosen = new ArrayList<>();
+        for (String name : names) {
+            if (name.equals(ALL)) {
+                for (Found found : all) {
+                    if (!found.available()) {
+                        say.accept(found.name() + ": not available: " + found.reason());
+                    } else if (found.provider().priority() > 0) {
+                        chosen.add(found);
+                    }
+                }
+            } else if (all.stream().noneMatch(f -> f.name().equals(name))) {
+                throw new UsageException("no executor is named " + name + "; there are: all, "
+                        + all.stream().map(Found::name).collect(Collectors.joining(", ")));
+            } else {
+                chosen.add(Executors.named(name));
+            }
+        }
+        return chosen;
+    }
+}

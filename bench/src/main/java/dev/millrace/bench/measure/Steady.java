@@ -1,0 +1,46 @@
+package dev.millrace.bench.measure;
+
+import java.util.Arrays;
+import java.util.function.BooleanSupplier;
+import java.util.function.DoubleSupplier;
+
+/** Repeats a timing until the JIT and the caches have settled, then takes the samples. */
+public final class Steady {
+    /** Settled: this many timings in a row within this share of each other. */
+    private static final int CALM = 3;
+
+    private static final double SPREAD = 0.03;
+    private static final int MOST_WARMUPS = 30;
+    private static final double MOST_WARMUP_SECONDS = 12;
+
+    private Steady() {}
+
+    /**
+     * The seconds of {@code repeats} timings after warming up; fewer when stopped.
+     *
+     * @param stop asked between timings
+     */
+    public static double[] seconds(int repeats, BooleanSupplier stop, DoubleSupplier timing) {
+        warmUp(stop, timing);
+        double[] samples = new double[repeats];
+        int taken = 0;
+        while (taken < repeats && !stop.getAsBoolean()) {
+            samples[taken++] = timing.getAsDouble();
+        }
+        return Arrays.copyOf(samples, taken);
+    }
+
+    private static void warmUp(BooleanSupplier stop, DoubleSupplier timing) {
+        double[] last = new double[CALM];
+        long start = System.nanoTime();
+        for (int i = 0; i < MOST_WARMUPS && !stop.getAsBoolean(); i++) {
+            last[i % CALM] = timing.getAsDouble();
+            double least = Stats.of(last).min();
+            double most = Stats.of(last).max();
+            boolean calm = i + 1 >= CALM && most - least <= SPREAD * most;
+            if (calm || (System.nanoTime() - start) * 1e-9 > MOST_WARMUP_SECONDS) {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+package dev.millrace.bench.profile;
+
+import dev.millrace.bench.measure.Roofline;
+import dev.millrace.bench.measure.Roofline.Least;
+import dev.millrace.bench.measure.Roofs;
+import dev.millrace.bench.measure.Stats;
+import dev.millrace.bench.measure.Steady;
+import dev.millrace.bench.measure.Workload;
+import dev.millrace.bench.profile.StepRecorder.Event;
+import dev.millrace.bench.profile.StepRecorder.Step;
+import dev.millrace.core.executor.Executor;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Node;
+import dev.millrace.core.profile.OpCost;
+import dev.millrace.core.profile.OpGroup;
+import dev.millrace.core.profile.OpObserver;
+import dev.millrace.models.Engine;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.function.BooleanSupplier;
+import java.util.function.DoubleSupplier;
+
+/**
+ * Times every op of a prefill and of a decode step. The step is timed first with nobody observing, then observed; both
+ * are given, so that what observing costs and what no op explains can be seen.
+ */
+public final class Profiler implements AutoCloseable {
+    /** Decode steps in a row that are profiled together. */
+    private static final int DECODE_STEPS = 16;
+
+    private final Engine engine;
+    private final int batch;
+    private final int repeats;
+    private final BooleanSupplier stop;
+    private final Roofs roofs;
+    private final Roofline roofline;
+    private final StepRecorder recorder = new StepRecorder();
+    private final OpObserver observer = new JfrObserver(recorder);
+    private final List<Step> traced = new ArrayList<>();
+
+    public Profiler(Engine engine, Executor executor, int batch, int repeats, BooleanSupplier stop) {
+        this.engine = engine;
+        this.batch = batch;
+        this.repeats = repeats;
+        this.stop = stop;
+        this.roofs = new Roofs(executor);
+        this.roofline = new Roofline(engine.program().graph(), engine.weights(), roofs);
+    }
+
+    /** Reading a prompt of {@code tokens} in every sequence. */
+    public Phase prefill(int tokens) {
+        try (Workload load = load(tokens + 1)) {
+            return phase("prefill", tokens, 0, 1, () -> load.prompt(tokens));
+        }
+    }
+
+    /** A step that decodes one token at position {@code context} of every sequence. */
+    public Phase decode(int context) {
+        try (Workload load = load(context + DECODE_STEPS + 2)) {
+            return phase("decode", 1, context, DECODE_STEPS, () -> load.decode(context, DECODE_STEPS));
+        }
+    }
+
+    /** One observed step of each phase, for traces. */
+    public List<Step> traced() {
+        return traced;
+    }
+
+    private Phase phase(String name, int tokens, int context, int steps, DoubleSupplier timing) {
+        OpCost.Step step = new OpCost.Step(batch, tokens, causal() ? 1 : tokens, context, engine.options().kv());
+        OpCost whole = OpCost.of(engine.program().graph(), output(), engine.weights(), step);
+        double before = roofs.read(whole.streamedBytes());
+        Stats plain = Stats.of(Steady.seconds(repeats, stop, timing));
+        List<Double> observed = new ArrayList<>();
+        List<Step> kept = observe(steps, timing, observed);
+        Stats profiled = Stats.of(observed.stream().mapToDouble(d -> d).toArray());
+        double read = Math.max(before, roofs.read(whole.streamedBytes()));
+        traced.add(kept.getLast());
+        List<OpRow> rows = rows(kept, step, read);
+        double sum = rows.stream().mapToDouble(OpRow::us).sum();
+        double stepUs = plain.median() * 1e6;
+        Least least = roofline.of(output(), step, read);
+        Double percent = Double.isNaN(least.seconds()) ? null : 100 * least.seconds() / plain.median();
+        Double readGbS = Double.isNaN(read) ? null : read / 1e9;
+        return new Phase(
+                name, tokens * batch, context, stepUs, profiled.median() * 1e6, sum, stepUs - sum, readGbS, percent, rows);
+    }
+
+    /** The last {@code steps} steps of every repeat, observed; their seconds go to {@code seconds}. */
+    private List<Step> observe(int steps, DoubleSupplier timing, List<Double> seconds) {
+        List<Step> kept = new ArrayList<>();
+        engine.program().observe(observer);
+        try {
+            timing.getAsDouble();
+            for (int i = 0; i < repeats; i++) {
+                recorder.clear();
+                seconds.add(timing.getAsDouble());
+                List<Step> all = recorder.steps();
+                kept.addAll(all.subList(Math.max(0, all.size() - steps), all.size()));
+            }
+        } finally {
+            engine.program().observe(null);
+        }
+        return kept;
+    }
+
+    /** For every node, the median over the steps of the time of all its runs in a step. */
+    private List<OpRow> rows(List<Step> steps, OpCost.Step step, double read) {
+        Map<String, Node> nodes = new LinkedHashMap<>();
+        Map<String, double[]> times = new LinkedHashMap<>();
+        for (int s = 0; s < steps.size(); s++) {
+            for (Event event : steps.get(s).events()) {
+                if (event.node() != null || event.name().equals(OpObserver.SAMPLE)) {
+                    nodes.put(event.name(), event.node());
+                    times.computeIfAbsent(event.name(), k -> new double[steps.size()])[s] += event.micros();
+                }
+            }
+        }
+        List<OpRow> rows = new ArrayList<>();
+        times.forEach((path, us) -> rows.add(row(path, nodes.get(path), Stats.of(us).median(), step, read)));
+        rows.sort(Comparator.comparingDouble(OpRow::us).reversed());
+        return rows;
+    }
+
+    private OpRow row(String path, Node node, double us, OpCost.Step step, double read) {
+        if (node == null) {
+            return new OpRow(path, "Sampler", group(OpGroup.SAMPLING), List.of(path), us, 0, 0, 0, 0, null, "latency");
+        }
+        OpCost cost = OpCost.of(node, engine.weights(), step);
+        Least least = roofline.of(node, cost, read);
+        boolean latency = !(least.seconds() > roofs.launch());
+        return new OpRow(
+                path,
+                node.op().getClass().getSimpleName(),
+                group(OpGroup.of(node.op())),
+                node.covers(),
+                us,
+                cost.streamedBytes(),
+                cost.flops(),
+                us == 0 ? 0 : cost.streamedBytes() / us * 1e-3,
+                us == 0 ? 0 : cost.flops() / us * 1e-3,
+                latency || us == 0 ? null : 100 * least.seconds() * 1e6 / us,
+                latency ? "latency" : least.bound().name());
+    }
+
+    private static String group(OpGroup group) {
+        return group.name().toLowerCase(Locale.ROOT);
+    }
+
+    private boolean causal() {
+        return engine.program().graph().causal();
+    }
+
+    private String output() {
+        return causal() ? Graph.LOGITS : Graph.HIDDEN;
+    }
+
+    private Workload load(int capacity) {
+        return new Workload(
+                engine.program(), batch, capacity, engine.options().kv(), engine.model().config().vocab());
+    }
+
+    @Override
+    public void close() {
+        roofs.close();
+    }
+}
