@@ -1,0 +1,199 @@
+// Small host tools for the kernel harness: device buffers, random data, weights in ggml's raw layout, error figures.
+#pragma once
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+#include "launch.h"
+
+#define CU(call) \
+    do { \
+        cudaError_t e_ = (call); \
+        if (e_ != cudaSuccess) { \
+            printf("%s:%d %s: %s\n", __FILE__, __LINE__, #call, cudaGetErrorString(e_)); \
+            exit(1); \
+        } \
+    } while (0)
+
+#define KERNEL(NAME, ARGS) extern "C" __global__ void NAME(const __grid_constant__ ARGS a);
+KERNEL(repack, RepackArgs) KERNEL(embed, EmbedArgs) KERNEL(rope_angles, AnglesArgs) KERNEL(normalize, NormArgs)
+KERNEL(activation, ElementArgs) KERNEL(gate, ElementArgs) KERNEL(add, ElementArgs) KERNEL(permute, ElementArgs)
+KERNEL(select_rows, ElementArgs) KERNEL(rope, RopeArgs) KERNEL(pool, PoolArgs) KERNEL(sample, SampleArgs)
+KERNEL(gemv_f32, LinearArgs) KERNEL(gemv_f16, LinearArgs) KERNEL(gemv_bf16, LinearArgs)
+KERNEL(gemv_q8_0, LinearArgs) KERNEL(gemv_q4_0, LinearArgs) KERNEL(gemv_q4_1, LinearArgs)
+KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_tf32, LinearArgs) KERNEL(gemm_f16, LinearArgs) KERNEL(gemm_bf16, LinearArgs)
+KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
+KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs)
+KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill_tf32, AttentionArgs)
+KERNEL(attn_prefill_f16, AttentionArgs) KERNEL(attn_prefill_bf16, AttentionArgs)
+
+using LinearKernel = void (*)(LinearArgs);
+inline LinearKernel gemvOf(int fmt) {
+    LinearKernel k[] = {gemv_f32, gemv_f16, gemv_bf16, gemv_q8_0, gemv_q4_0, gemv_q4_1};
+    return k[fmt];
+}
+inline LinearKernel gemmOf(int fmt, bool tf32) {
+    LinearKernel k[] = {tf32 ? gemm_tf32 : gemm_f32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1};
+    return k[fmt];
+}
+inline const char* fmtName(int f) {
+    const char* n[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"};
+    return n[f];
+}
+inline int computeFmt(int fmt) { return fmt == FMT_F32 ? FMT_F32 : fmt == FMT_BF16 ? FMT_BF16 : FMT_F16; }
+
+extern cudaStream_t stream;
+extern int sms;
+extern bool pdl;
+
+// Launches with programmatic dependent launch, as the decode path does.
+template <class A> void launch(void (*kernel)(A), Launch l, const A& a) {
+    if (l.shared > 32 * 1024) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)l.shared));
+    cudaLaunchConfig_t c = {};
+    c.gridDim = l.grid, c.blockDim = dim3(l.block), c.dynamicSmemBytes = l.shared, c.stream = stream;
+    cudaLaunchAttribute at;
+    at.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    at.val.programmaticStreamSerializationAllowed = 1;
+    c.attrs = &at, c.numAttrs = pdl ? 1 : 0;
+    CU(cudaLaunchKernelEx(&c, kernel, a));
+}
+
+struct Random { // SplitMix64
+    unsigned long long s;
+    explicit Random(unsigned long long seed) : s(seed) {}
+    unsigned long long next() {
+        unsigned long long z = (s += 0x9E3779B97F4A7C15ull);
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+        return z ^ (z >> 31);
+    }
+    float uniform() { return (next() >> 40) * (1.f / (1 << 24)) * 2 - 1; }
+    int below(int n) { return int(next() % (unsigned long long)n); }
+};
+
+template <class T> struct Dev {
+    T* p = nullptr;
+    size_t n = 0;
+    explicit Dev(size_t n, int fill = 0) : n(n) {
+        CU(cudaMalloc(&p, std::max<size_t>(n * sizeof(T), 256)));
+        CU(cudaMemset(p, fill, std::max<size_t>(n * sizeof(T), 256)));
+    }
+    explicit Dev(const std::vector<T>& v) : Dev(v.size()) { CU(cudaMemcpy(p, v.data(), v.size() * sizeof(T), cudaMemcpyHostToDevice)); }
+    Dev(const Dev&) = delete;
+    ~Dev() { cudaFree(p); }
+    std::vector<T> host() const {
+        std::vector<T> v(n);
+        CU(cudaDeviceSynchronize());
+        CU(cudaMemcpy(v.data(), p, n * sizeof(T), cudaMemcpyDeviceToHost));
+        return v;
+    }
+};
+
+inline float half2f(unsigned short b) { __half h; memcpy(&h, &b, 2); return __half2float(h); }
+inline unsigned short f2half(float f) { __half h = __float2half_rn(f); unsigned short b; memcpy(&b, &h, 2); return b; }
+inline unsigned short f2bf(float f) { unsigned u; memcpy(&u, &f, 4); u += 0x7fff + ((u >> 16) & 1); return (unsigned short)(u >> 16); }
+inline float bf2f(unsigned short b) { unsigned u = (unsigned)b << 16; float f; memcpy(&f, &u, 4); return f; }
+inline float roundTo(float f, int fmt) { return fmt == FMT_F16 ? half2f(f2half(f)) : fmt == FMT_BF16 ? bf2f(f2bf(f)) : f; }
+
+// Random rows in the raw layout of a checkpoint, and their values.
+struct Raw {
+    int n, k, fmt;
+    std::vector<unsigned char> bytes;
+    std::vector<float> values;
+    size_t rowBytes() const { return bytes.size() / n; }
+};
+inline Raw randomRaw(int n, int k, int fmt, Random& rnd) {
+    Raw r{n, k, fmt, {}, std::vector<float>((size_t)n * k)};
+    const float std = 1.f / sqrtf((float)k);
+    if (fmt == FMT_F32) {
+        r.bytes.resize((size_t)n * k * 4);
+        for (auto& v : r.values) v = rnd.uniform() * std;
+        memcpy(r.bytes.data(), r.values.data(), r.bytes.size());
+    } else if (fmt <= FMT_BF16) {
+        r.bytes.resize((size_t)n * k * 2);
+        auto* o = (unsigned short*)r.bytes.data();
+        for (size_t i = 0; i < r.values.size(); i++) {
+            float v = rnd.uniform() * std;
+            o[i] = fmt == FMT_F16 ? f2half(v) : f2bf(v);
+            r.values[i] = fmt == FMT_F16 ? half2f(o[i]) : bf2f(o[i]);
+        }
+    } else {
+        const int bb = fmt == FMT_Q8_0 ? 34 : fmt == FMT_Q4_0 ? 18 : 20, head = fmt == FMT_Q4_1 ? 4 : 2;
+        r.bytes.resize((size_t)n * (k / 32) * bb);
+        for (size_t b = 0; b < r.bytes.size() / bb; b++) {
+            unsigned char* p = r.bytes.data() + b * bb;
+            unsigned short d = f2half((rnd.uniform() + 1.1f) * std * (fmt == FMT_Q8_0 ? 0.01f : 0.15f)), m = f2half(-(rnd.uniform() + 1.1f) * std);
+            memcpy(p, &d, 2);
+            if (fmt == FMT_Q4_1) memcpy(p + 2, &m, 2);
+            for (int j = head; j < bb; j++) p[j] = (unsigned char)rnd.next();
+            for (int j = 0; j < 32; j++) {
+                float v;
+                if (fmt == FMT_Q8_0) v = half2f(d) * (float)(signed char)p[2 + j];
+                else {
+                    int q = j < 16 ? p[head + j] & 15 : p[head + j - 16] >> 4;
+                    v = fmt == FMT_Q4_0 ? half2f(d) * (float)(q - 8) : half2f(d) * q + half2f(m);
+                }
+                r.values[b * 32 + j] = v;
+            }
+        }
+    }
+    return r;
+}
+
+// A weight on the device: repacked from raw parts, interleaved when gated.
+struct DeviceWeight {
+    Weight w;
+    Dev<unsigned char> data, scales;
+    static int ldOf(int k, int fmt) { return roundUp(k, fmt >= FMT_Q8_0 ? 128 : 64); }
+    static size_t dataBytes(int n, int k, int fmt) {
+        size_t e = (size_t)roundUp(n, 16) * ldOf(k, fmt);
+        return fmt == FMT_F32 ? e * 4 : fmt <= FMT_BF16 ? e * 2 : fmt == FMT_Q8_0 ? e : e / 2;
+    }
+    static size_t scaleBytes(int n, int k, int fmt) {
+        return fmt < FMT_Q8_0 ? 0 : (size_t)roundUp(n, 16) * (ldOf(k, fmt) / 32) * (fmt == FMT_Q4_1 ? 4 : 2);
+    }
+    DeviceWeight(int n, int k, int fmt) : data(dataBytes(n, k, fmt)), scales(scaleBytes(n, k, fmt)) {
+        w = {data.p, scales.p, n, k, ldOf(k, fmt), fmt};
+    }
+    void put(const Raw& r, int rowOffset, int rowStep) {
+        Dev<unsigned char> raw(r.bytes);
+        RepackArgs a = {raw.p, data.p, scales.p, r.n, r.k, w.ld, r.fmt, rowOffset, rowStep, r.fmt, 0, nullptr};
+        launch(repack, {dim3(r.n), 256, 0}, a);
+        CU(cudaDeviceSynchronize());
+    }
+};
+
+struct Error { double rms, worst; };
+// ||out - ref|| / ||ref|| and the largest difference over the reference's rms.
+inline Error compare(const std::vector<float>& out, const std::vector<double>& ref) {
+    double d2 = 0, r2 = 0, worst = 0;
+    for (size_t i = 0; i < ref.size(); i++) {
+        double d = std::fabs(out[i] - ref[i]);
+        if (!(d == d)) return {INFINITY, INFINITY};
+        d2 += d * d, r2 += ref[i] * ref[i], worst = std::max(worst, d);
+    }
+    double rms = std::sqrt(r2 / ref.size());
+    return {std::sqrt(d2 / std::max(r2, 1e-300)), worst / std::max(rms, 1e-300)};
+}
+extern int failures;
+inline void report(const std::string& what, Error e, double limit) {
+    bool ok = e.rms <= limit;
+    if (!ok) failures++;
+    if (!ok || getenv("VERBOSE")) printf("%-4s %-90s rms %.2e worst %.2e (limit %.0e)\n", ok ? "ok" : "FAIL", what.c_str(), e.rms, e.worst, limit);
+}
+inline double actRef(double x, int act) {
+    switch (act) {
+        case ACT_GELU: return 0.5 * x * (1 + erf(x / sqrt(2.0)));
+        case ACT_GELU_TANH: return 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+        case ACT_RELU: return std::max(x, 0.0);
+        case ACT_SILU: return x / (1 + exp(-x));
+        case ACT_TANH: return tanh(x);
+        default: return x;
+    }
+}

@@ -1,0 +1,296 @@
+// Times the kernels in the shapes of real models, as CUDA graphs with programmatic dependent launch, beside the card's own
+// roofs of the same run. usage: speed [roof|decode|gemm|prefill]...
+#include "harness.h"
+cudaStream_t stream;
+int sms, failures;
+bool pdl = true;
+static double readRoof = 4553;
+
+__global__ void fillBits(u32* p, size_t n, u32 keep, u32 set) {
+    for (size_t i = blockIdx.x * (size_t)blockDim.x + threadIdx.x; i < n; i += (size_t)gridDim.x * blockDim.x) {
+        u32 x = (u32)i * 747796405u + 2891336453u;
+        x = ((x >> ((x >> 28) + 4)) ^ x) * 277803737u;
+        p[i] = (((x >> 22) ^ x) & keep) | set;
+    }
+}
+__global__ void readAll(const uint4* p, size_t n, u32* out) {
+    u32 acc = 0;
+    size_t T = (size_t)gridDim.x * blockDim.x, i = blockIdx.x * (size_t)blockDim.x + threadIdx.x;
+    for (; i + 7 * T < n; i += 8 * T) {
+        uint4 r[8];
+#pragma unroll
+        for (int u = 0; u < 8; u++) r[u] = __ldcs(p + i + u * T);
+#pragma unroll
+        for (int u = 0; u < 8; u++) acc ^= r[u].x ^ r[u].y ^ r[u].z ^ r[u].w;
+    }
+    if (acc == 0x12345) *out = acc;
+}
+
+static float median(std::vector<float> v) {
+    std::sort(v.begin(), v.end());
+    return v[v.size() / 2];
+}
+// Milliseconds of one replay of what `body` launches.
+static float timeGraph(std::function<void()> body, int reps = 20, int warm = 3) {
+    cudaGraph_t g;
+    cudaGraphExec_t e;
+    body(); // sets attributes, loads modules
+    CU(cudaStreamSynchronize(stream));
+    CU(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    body();
+    CU(cudaStreamEndCapture(stream, &g));
+    CU(cudaGraphInstantiate(&e, g, 0));
+    cudaEvent_t a, b;
+    CU(cudaEventCreate(&a));
+    CU(cudaEventCreate(&b));
+    for (int i = 0; i < warm; i++) CU(cudaGraphLaunch(e, stream));
+    std::vector<float> t;
+    for (int i = 0; i < 5; i++) { // reps launches back to back: a token's steps follow each other as in decode
+        CU(cudaEventRecord(a, stream));
+        for (int r = 0; r < reps; r++) CU(cudaGraphLaunch(e, stream));
+        CU(cudaEventRecord(b, stream));
+        CU(cudaEventSynchronize(b));
+        float ms;
+        CU(cudaEventElapsedTime(&ms, a, b));
+        t.push_back(ms / reps);
+    }
+    CU(cudaGraphExecDestroy(e));
+    CU(cudaGraphDestroy(g));
+    return median(t);
+}
+
+struct Model { const char* name; int layers, d, f, heads, kvHeads, hd, vocab; bool llama; };
+static const Model GPT2 = {"gpt2", 12, 768, 3072, 12, 12, 64, 50257, false}, GPT2L = {"gpt2-large", 36, 1280, 5120, 20, 20, 64, 50257, false};
+static const Model L1B = {"llama-3.2-1b", 16, 2048, 8192, 32, 8, 64, 128256, true}, L7B = {"llama-2-7b", 32, 4096, 11008, 32, 32, 128, 32000, true};
+
+struct Mat {
+    Weight w;
+    void* block;
+    double bytes;
+    Mat(int n, int k, int fmt) {
+        size_t db = DeviceWeight::dataBytes(n, k, fmt), sb = DeviceWeight::scaleBytes(n, k, fmt);
+        bytes = db + sb;
+        size_t total = (db + 255) / 256 * 256 + sb;
+        CU(cudaMalloc(&block, total + 256));
+        char* s = (char*)block + (db + 255) / 256 * 256;
+        u32 keep = fmt == FMT_F32 ? 0x80ffffffu : fmt == FMT_F16 ? 0x83ff83ffu : fmt == FMT_BF16 ? 0x80ff80ffu : ~0u;
+        u32 set = fmt == FMT_F32 ? 0x3c000000u : fmt == FMT_F16 ? 0x20002000u : fmt == FMT_BF16 ? 0x3c003c00u : 0;
+        fillBits<<<1024, 256>>>((u32*)block, db / 4, keep, set);
+        if (sb) fillBits<<<256, 256>>>((u32*)s, sb / 4, 0x00ff00ffu, 0x14001400u);
+        w = {block, s, n, k, DeviceWeight::ldOf(k, fmt), fmt};
+    }
+    ~Mat() { cudaFree(block); }
+};
+struct Decoder {
+    Model m;
+    int fmt;
+    std::vector<Mat*> qkv, o, up, down;
+    Mat *head, *emb;
+    Dev<float> vec, x, qkvOut, att, mid, logits, work;
+    Dev<int> counters, hist, out;
+    Dev<u64> best;
+    Dev<unsigned char> kv, sampleWork;
+    Dev<Row> row;
+    Dev<Seq> seq;
+    Dev<Sampling> sampling;
+    Dev<double> inv;
+    Dev<float2> cs;
+    BatchRef b;
+    int capacity;
+    double bytes = 0;
+    Decoder(Model m, int fmt, int capacity)
+        : m(m), fmt(fmt), vec(std::vector<float>(65536 * 2, 0.5f)), x(m.d * 8), qkvOut((m.heads + 2 * m.kvHeads) * m.hd), att(m.d), mid(m.f), logits(m.vocab + 64),
+          work(m.heads * 64 * (m.hd + 2)), counters(65536), hist(capacity), out(4096), best(8 * 4096),
+          kv((size_t)m.layers * 2 * m.kvHeads * m.hd * capacity * 2), sampleWork(16ull * m.vocab + 65536), row(1), seq(1),
+          sampling(std::vector<Sampling>{{1, 0, 0, 1, 0, 1, 0}}), inv(std::vector<double>(64, 0.01)), cs(64), capacity(capacity) {
+        for (int l = 0; l < m.layers; l++) {
+            qkv.push_back(new Mat((m.heads + 2 * m.kvHeads) * m.hd, m.d, fmt));
+            o.push_back(new Mat(m.d, m.d, fmt));
+            up.push_back(new Mat(m.llama ? 2 * m.f : m.f, m.d, fmt));
+            down.push_back(new Mat(m.d, m.f, fmt));
+        }
+        head = new Mat(m.vocab, m.d, fmt);
+        emb = head;
+        for (int l = 0; l < m.layers; l++) bytes += qkv[l]->bytes + o[l]->bytes + up[l]->bytes + down[l]->bytes;
+        bytes += head->bytes;
+        fillBits<<<1024, 256>>>((u32*)kv.p, kv.n / 4, 0x83ff83ffu, 0x20002000u);
+        b = {row.p, seq.p, nullptr, 1, 1, 0, 1};
+        reset(128);
+    }
+    ~Decoder() {
+        for (auto* v : {&qkv, &o, &up, &down}) for (auto* w : *v) delete w;
+        delete head;
+    }
+    void reset(int pos) {
+        std::vector<float> h(m.d * 8);
+        Random r(3);
+        for (auto& v : h) v = r.uniform();
+        CU(cudaMemcpy(x.p, h.data(), h.size() * 4, cudaMemcpyHostToDevice));
+        Row hr = {1, pos, 0, 0};
+        Seq hs = {kv.p, hist.p, capacity, 1, 0, 1, pos, pos + 1, {0, 0}};
+        CU(cudaMemcpy(row.p, &hr, sizeof hr, cudaMemcpyHostToDevice));
+        CU(cudaMemcpy(seq.p, &hs, sizeof hs, cudaMemcpyHostToDevice));
+    }
+    void linear(const Mat& w, const float* in, float* y, bool norm, bool residual, int act, bool gated, bool wantBest = false) {
+        LinearArgs a = {};
+        a.w = w.w, a.x = in, a.y = y, a.m = 1, a.ldx = w.w.k, a.ldy = a.ldr = w.w.n, a.act = act, a.gated = gated;
+        if (norm) a.norm = {vec.p, m.llama ? nullptr : vec.p, 1e-5f, m.llama ? NORM_RMS : NORM_LAYER, w.w.k, 0};
+        if (!m.llama && !wantBest) a.bias = vec.p;
+        if (residual) a.residual = y;
+        if (wantBest) a.best = best.p;
+        Launch l = gemvLaunch(a, sms);
+        lastGrid = l.grid.x;
+        launch(gemvOf(fmt), l, a);
+    }
+    unsigned lastGrid = 0;
+    void attention(int layer) {
+        AttentionArgs a = {};
+        const int D = m.hd;
+        a.b = b, a.q = qkvOut.p, a.k = qkvOut.p + m.heads * D, a.v = qkvOut.p + (m.heads + m.kvHeads) * D, a.out = att.p;
+        a.ldq = a.ldk = a.ldv = qkvOut.n, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1;
+        a.kvOffset = 2ll * m.kvHeads * D * layer, a.kvFmt = 1, a.work = work.p, a.counters = counters.p;
+        if (m.llama) a.rope = {cs.p, D, D, 0, D / 2};
+        launch(attn_decode, attnDecodeLaunch(a, sms), a);
+    }
+    void token() {
+        SampleArgs s = {};
+        s.logits = logits.p, s.vocab = m.vocab, s.sampling = sampling.p, s.rows = row.p, s.seqs = seq.p, s.out = out.p, s.work = sampleWork.p, s.best = best.p, s.partials = lastGrid;
+        s.next.t[0] = emb->w, s.next.parts = 1, s.next.width = m.d, s.next.ld = m.d, s.next.b = b, s.next.out = x.p;
+        if (m.llama) s.angles.b = b, s.angles.inv = inv.p, s.angles.out = cs.p, s.angles.pairs = m.hd / 2, s.angles.ld = m.hd / 2, s.angles.magnitude = 1;
+        launch(sample, {dim3(1), 1024, 0}, s);
+    }
+    void qkvStep(int l) { linear(*qkv[l], x.p, qkvOut.p, true, false, ACT_NONE, false); }
+    void oStep(int l) { linear(*o[l], att.p, x.p, false, true, ACT_NONE, false); }
+    void upStep(int l) { linear(*up[l], x.p, mid.p, true, false, m.llama ? ACT_SILU : ACT_GELU_TANH, m.llama); }
+    void downStep(int l) { linear(*down[l], mid.p, x.p, false, true, ACT_NONE, false); }
+    void headStep() { linear(*head, x.p, logits.p, true, false, ACT_NONE, false, true); }
+    void step() {
+        for (int l = 0; l < m.layers; l++) qkvStep(l), attention(l), oStep(l), upStep(l), downStep(l);
+        headStep();
+        token();
+    }
+};
+
+static void decodeModel(Model m, int fmt, int pos, bool parts) {
+    Decoder d(m, fmt, pos + 1024);
+    CU(cudaDeviceSynchronize());
+    d.reset(pos);
+    float ms = timeGraph([&] { d.step(); }, 40);
+    double kv = 2.0 * m.layers * 2 * m.kvHeads * m.hd * (pos + 128);
+    pdl = false;
+    d.reset(pos);
+    float plain = timeGraph([&] { d.step(); }, 40);
+    pdl = true;
+    printf("decode %-13s %-5s after %4d: %8.1f us %7.0f tok/s (no pdl %8.1f us) %7.1f MB weights + %5.1f MB kv, %5.1f%% of the read roof\n", m.name, fmtName(fmt), pos,
+           ms * 1e3, 1e3 / ms, plain * 1e3, d.bytes / 1e6, kv / 1e6, 100 * (d.bytes + kv) / (ms * 1e6) / readRoof);
+    if (!parts) return;
+    auto part = [&](const char* name, double bytes, std::function<void(int)> f) {
+        d.reset(pos);
+        float t = timeGraph([&] { for (int l = 0; l < m.layers; l++) f(l); }, 20) / m.layers;
+        printf("    %-6s %7.2f us  %6.0f GB/s  (bytes alone %6.2f us)\n", name, t * 1e3, bytes / t / 1e6, bytes / readRoof / 1e3);
+    };
+    part("qkv", d.qkv[0]->bytes, [&](int l) { d.qkvStep(l); });
+    part("attn", kv / m.layers, [&](int l) { d.attention(l); });
+    part("o", d.o[0]->bytes, [&](int l) { d.oStep(l); });
+    part("up", d.up[0]->bytes, [&](int l) { d.upStep(l); });
+    part("down", d.down[0]->bytes, [&](int l) { d.downStep(l); });
+    part("head", d.head->bytes, [&](int) { d.headStep(); });
+    part("token", 0, [&](int) { d.token(); });
+}
+
+static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k, bool gated = false) {
+    const int copies = 4; // rotate the weights so that L2 does not hold them
+    std::vector<Mat*> w;
+    for (int i = 0; i < copies; i++) w.push_back(new Mat(n, k, fmt));
+    const int xf = computeFmt(fmt), ma = roundUp(m, 128);
+    Mat x(ma, k, xf);
+    Dev<float> y((size_t)ma * roundUp(n, 64));
+    LinearArgs a = {};
+    a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64), a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = gated ? xf : FMT_F32;
+    float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemmOf(fmt, tf32), gemmLaunch(a), a); } }, 3, 1) / copies;
+    printf("gemm %-22s %-5s m %5d n %6d k %6d: %8.1f us %7.1f TFLOP/s\n", what, tf32 ? "tf32" : fmtName(fmt), m, n, k, ms * 1e3, 2.0 * m * n * k / ms / 1e9);
+    for (auto* p : w) delete p;
+}
+
+static void prefillAttention(Model m, int fmt, int T) {
+    const int W = (m.heads + 2 * m.kvHeads) * m.hd, D = m.hd;
+    Mat x(T, W, fmt);
+    Dev<float> out((size_t)roundUp(T, 128) * m.d);
+    Dev<unsigned char> kv((size_t)2 * m.kvHeads * D * T * 4);
+    std::vector<Row> rows;
+    for (int i = 0; i < T; i++) rows.push_back({0, i, 0, 0});
+    const int kvFmt = fmt == FMT_F32 ? 0 : 1;
+    Dev<Row> dr(rows);
+    Dev<Seq> ds(std::vector<Seq>{{kv.p, nullptr, T, kvFmt, 0, T, 0, T, {0, 0}}});
+    AttentionArgs a = {};
+    const int es = fmt == FMT_F32 ? 4 : 2;
+    a.b = {dr.p, ds.p, nullptr, T, 1, 0, T};
+    a.q = x.block, a.k = (char*)x.block + m.heads * D * es, a.v = (char*)x.block + (m.heads + m.kvHeads) * D * es, a.out = out.p;
+    a.ldq = a.ldk = a.ldv = W, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1, a.inFmt = fmt, a.outFmt = fmt, a.kvFmt = kvFmt;
+    float t0 = timeGraph([&] { launch(kv_append, appendLaunch(a), a); }, 5);
+    for (int strict = 0; strict <= (fmt == FMT_F32); strict++) {
+        auto k = fmt == FMT_F16 ? attn_prefill_f16 : fmt == FMT_BF16 ? attn_prefill_bf16 : strict ? attn_prefill_f32 : attn_prefill_tf32;
+        float t = timeGraph([&] { launch(k, attnPrefillLaunch(a), a); }, 5);
+        printf("attention %-12s %-5s T %5d%s: append %6.1f us, attend %8.1f us %7.1f TFLOP/s (causal half)\n", m.name, fmtName(fmt), T, strict ? " strict" : "", t0 * 1e3, t * 1e3,
+               2.0 * T * T * D * m.heads / t / 1e9);
+    }
+}
+
+int main(int argc, char** argv) {
+    cudaDeviceProp prop;
+    CU(cudaGetDeviceProperties(&prop, 0));
+    sms = prop.multiProcessorCount;
+    CU(cudaStreamCreate(&stream));
+    auto want = [&](const char* s) {
+        if (argc == 1) return true;
+        for (int i = 1; i < argc; i++) if (!strcmp(argv[i], s)) return true;
+        return false;
+    };
+    {
+        size_t n = 4ull << 30;
+        Dev<unsigned char> big(n);
+        fillBits<<<2048, 256>>>((u32*)big.p, n / 4, ~0u, 0);
+        Dev<u32> out(1);
+        float ms = timeGraph([&] { readAll<<<132 * 4, 512, 0, stream>>>((const uint4*)big.p, n / 16, out.p); }, 3);
+        readRoof = n / ms / 1e6;
+        printf("%s: read roof %.0f GB/s\n", prop.name, readRoof);
+    }
+    if (want("decode")) {
+        decodeModel(GPT2, FMT_BF16, 128, true);
+        decodeModel(L1B, FMT_BF16, 128, true);
+        decodeModel(L1B, FMT_Q4_0, 128, true);
+        decodeModel(L7B, FMT_BF16, 4, true);
+        decodeModel(L7B, FMT_Q4_0, 4, true);
+        decodeModel(L7B, FMT_Q4_0, 1920, true);
+        decodeModel(GPT2, FMT_F32, 128, false);
+        decodeModel(GPT2, FMT_Q8_0, 128, false);
+        decodeModel(L1B, FMT_Q8_0, 128, false);
+    }
+    if (want("gemm")) {
+        for (int fmt : {FMT_BF16, FMT_Q4_0, FMT_Q8_0}) {
+            gemmShape("7B qkv", fmt, false, 1920, 12288, 4096);
+            gemmShape("7B o", fmt, false, 1920, 4096, 4096);
+            gemmShape("7B gate+up", fmt, false, 1920, 22016, 4096, true);
+            gemmShape("7B down", fmt, false, 1920, 4096, 11008);
+        }
+        for (int t = 0; t < 3; t++) {
+            int fmt = t == 0 ? FMT_BF16 : FMT_F32;
+            gemmShape("large qkv", fmt, t == 1, 1024, 3840, 1280);
+            gemmShape("large o", fmt, t == 1, 1024, 1280, 1280);
+            gemmShape("large up", fmt, t == 1, 1024, 5120, 1280);
+            gemmShape("large down", fmt, t == 1, 1024, 1280, 5120);
+            gemmShape("large head", fmt, t == 1, 1024, 50257, 1280);
+        }
+        gemmShape("gpt2 qkv 128", FMT_BF16, false, 128, 2304, 768);
+        gemmShape("gpt2 o 128", FMT_BF16, false, 128, 768, 768);
+        gemmShape("gpt2 up 128", FMT_BF16, false, 128, 3072, 768);
+        gemmShape("gpt2 down 128", FMT_BF16, false, 128, 768, 3072);
+        gemmShape("square", FMT_BF16, false, 8192, 8192, 8192);
+    }
+    if (want("prefill")) {
+        prefillAttention(L7B, FMT_BF16, 1920);
+        prefillAttention(L7B, FMT_F16, 1920);
+        for (int fmt : {FMT_BF16, FMT_F32}) prefillAttention(GPT2L, fmt, 1024);
+        prefillAttention(GPT2, FMT_BF16, 128);
+    }
+}
