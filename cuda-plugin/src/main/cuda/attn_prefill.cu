@@ -1,147 +1,207 @@
-// Flash attention with float multiply-adds (Dao et al., 2022): the strict mode, and the way for what the matrix units do
-// not take. A block has 64 queries of one head and walks the keys in tiles of 64, with an online softmax.
+// Flash attention on the matrix units (Dao, 2023), causal with a window or full, keys and values from the cache or the
+// batch. Whatever the formats outside, the products are f16 x f16 with f32 sums: f16 has tf32's mantissa and more of it
+// than bf16, and keys, queries and values are far from its range (they saturate).
 //
-// Threads 16 x 16: S as 4 x 4 a thread, O as 4 x DP / 16. Shared memory: Q, K, V as [64][DP + 4] and P as [64][68] floats.
+// A block has 64 queries of one head, 16 a warp, held in registers, and walks tiles of 64 keys, the next tile's copies in
+// flight. At head size 128: O 64 + S 32 + Q 32 registers, three blocks an SM. Rows in shared memory are padded by 16
+// bytes, which keeps ldmatrix free of bank conflicts at every head size.
 #include "attention.cuh"
+#include "mma.cuh"
 
 #define TQ 64
 #define TK 64
 
-template <int DP> __device__ __forceinline__ void loadRows(float* dst, const void* src, long long base, long long stride, int fmt,
-                                                           int rows, int dim) {
-    for (int i = threadIdx.x; i < 64 * (DP / 4); i += 256) {
-        int r = i / (DP / 4), d = (i % (DP / 4)) * 4;
-        float4 v = make_float4(0, 0, 0, 0);
-        if (r < rows) {
-            long long at = base + r * stride + d;
-            if (d + 4 <= dim && fmt == FMT_F32 && ((at | stride) & 3) == 0) {
-                v = *reinterpret_cast<const float4*>(static_cast<const float*>(src) + at);
-            } else {
-                if (d < dim) v.x = loadAs(src, at, fmt);
-                if (d + 1 < dim) v.y = loadAs(src, at + 1, fmt);
-                if (d + 2 < dim) v.z = loadAs(src, at + 2, fmt);
-                if (d + 3 < dim) v.w = loadAs(src, at + 3, fmt);
+struct Source { // keys or values of one head: element (p, d) at base + p * stride + d
+    const void* data;
+    long long base, stride;
+    int fmt;
+};
+
+__device__ __forceinline__ u32 pairAs16(const Source& s, long long at, int d, int dim) {
+    float x = d < dim ? loadAs(s.data, at + d, s.fmt) : 0.f, y = d + 1 < dim ? loadAs(s.data, at + d + 1, s.fmt) : 0.f;
+    return packHalf(x, y);
+}
+
+// 64 rows from p0 into [64][2 DP + 16 bytes] halves, zeros past `length` and past dim.
+template <int DP> __device__ __forceinline__ void loadTile(u32 to, const Source& s, int p0, int length, int dim) {
+    const int CHUNKS = DP / 8, LD = 2 * DP + 16;
+    const bool direct = s.fmt == FMT_F16 && ((dim | s.stride | s.base) & 7) == 0;
+    for (int i = threadIdx.x; i < TK * CHUNKS; i += 128) {
+        int r = i / CHUNKS, d = (i % CHUNKS) * 8;
+        bool valid = p0 + r < length && d < dim;
+        long long at = s.base + (valid ? (long long)(p0 + r) * s.stride : 0);
+        u32 place = to + r * LD + d * 2;
+        if (direct) {
+            copyAsync(place, static_cast<const __half*>(s.data) + at + (valid ? d : 0), valid);
+        } else {
+            u32 v[4] = {};
+            if (valid) {
+                if (s.fmt == FMT_F32 && ((dim | s.stride | s.base) & 3) == 0 && d + 8 <= dim) {
+                    const float4* q = reinterpret_cast<const float4*>(static_cast<const float*>(s.data) + at + d);
+                    float4 x = q[0], y = q[1];
+                    v[0] = packHalf(x.x, x.y), v[1] = packHalf(x.z, x.w), v[2] = packHalf(y.x, y.y), v[3] = packHalf(y.z, y.w);
+                } else {
+#pragma unroll
+                    for (int j = 0; j < 4; j++) v[j] = pairAs16(s, at, d + 2 * j, dim);
+                }
             }
+            asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(place), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
         }
-        *reinterpret_cast<float4*>(dst + r * (DP + 4) + d) = v;
     }
 }
 
-template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a, float* shared) {
-    const int LD = DP + 4, LP = TK + 4, OC = DP / 16;
-    float *Q = shared, *K = Q + TQ * LD, *V = K + TK * LD, *P = V + TK * LD;
+template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a, u32 shared) {
+    const int LD = 2 * DP + 16, TILE = TK * LD, KS = DP / 16;
     const Seq seq = a.b.seqs[blockIdx.z];
-    const int q0 = blockIdx.x * TQ, head = blockIdx.y, kvHead = head / (a.heads / a.kvHeads), dim = a.headDim;
+    const int q0 = (gridDim.x - 1 - blockIdx.x) * TQ; // the longest rows first
+    const int head = blockIdx.y, kvHead = head / (a.heads / a.kvHeads), dim = a.headDim;
     if (q0 >= seq.count || (a.causal && seq.kvFmt != a.kvFmt)) return;
-    const int rows = min(TQ, seq.count - q0), first = seq.base + q0; // position of the first query
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane >> 2, t = lane & 3;
+    const int rows = min(TQ, seq.count - q0), first = seq.base + q0;
     const int length = a.causal ? first + rows : seq.count, lo = a.window > 0 ? max(0, first - a.window + 1) : 0;
-    const int tx = threadIdx.x & 15, ty = threadIdx.x >> 4;
-    loadRows<DP>(Q, a.q, (long long)(seq.start + q0) * a.ldq + head * dim, a.ldq, a.inFmt, rows, dim);
-    const void* keys = a.causal ? seq.kv : a.k;
-    const void* values = a.causal ? seq.kv : a.v;
     const int fmt = a.causal ? (a.kvFmt ? FMT_F16 : FMT_F32) : a.inFmt;
-    const long long kBase = a.causal ? keyOffset(a, seq, kvHead) : (long long)seq.start * a.ldk + kvHead * dim;
-    const long long vBase = a.causal ? kBase + valueDistance(a, seq) : (long long)seq.start * a.ldv + kvHead * dim;
-    const long long kStride = a.causal ? dim : a.ldk, vStride = a.causal ? dim : a.ldv;
-
-    float o[4][OC] = {}, top[4], sum[4] = {};
-    for (int i = 0; i < 4; i++) top[i] = -INFINITY;
-    for (int p0 = lo; p0 < length; p0 += TK) {
-        __syncthreads();
-        loadRows<DP>(K, keys, kBase + p0 * kStride, kStride, fmt, min(TK, length - p0), dim);
-        loadRows<DP>(V, values, vBase + p0 * vStride, vStride, fmt, min(TK, length - p0), dim);
-        __syncthreads();
-        float s[4][4] = {};
-#pragma unroll 4
-        for (int d = 0; d < DP; d += 4) {
-            float4 qv[4], kv[4];
+    Source k, v;
+    if (a.causal) {
+        long long at = keyOffset(a, seq, kvHead);
+        k = {seq.kv, at, dim, fmt}, v = {seq.kv, at + valueDistance(a, seq), dim, fmt};
+    } else {
+        k = {a.k, (long long)seq.start * a.ldk + kvHead * dim, a.ldk, fmt}, v = {a.v, (long long)seq.start * a.ldv + kvHead * dim, a.ldv, fmt};
+    }
+    u32 q[KS][4];
+    const int r0 = warp * 16 + g, r1 = r0 + 8;
+    {
+        const Source s = {a.q, (long long)(seq.start + q0) * a.ldq + head * dim, a.ldq, a.inFmt};
 #pragma unroll
-            for (int i = 0; i < 4; i++) qv[i] = *reinterpret_cast<float4*>(Q + (ty * 4 + i) * LD + d);
-#pragma unroll
-            for (int j = 0; j < 4; j++) kv[j] = *reinterpret_cast<float4*>(K + (tx + 16 * j) * LD + d);
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-#pragma unroll
-                for (int j = 0; j < 4; j++) {
-                    s[i][j] += qv[i].x * kv[j].x;
-                    s[i][j] += qv[i].y * kv[j].y;
-                    s[i][j] += qv[i].z * kv[j].z;
-                    s[i][j] += qv[i].w * kv[j].w;
-                }
-        }
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int at = first + ty * 4 + i;
-            float best = top[i];
+        for (int i = 0; i < KS; i++) {
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                int p = p0 + tx + 16 * j;
-                // a query always sees its own window; rows past the last query are computed and not stored
-                bool seen = p < length && (!a.causal || p <= at) && (a.window <= 0 || p > at - a.window);
-                s[i][j] = seen ? s[i][j] * a.scale * 1.4426950408889634f : -INFINITY;
-                best = fmaxf(best, s[i][j]);
-            }
-#pragma unroll
-            for (int x = 8; x; x >>= 1) best = fmaxf(best, __shfl_xor_sync(~0u, best, x));
-            float safe = best == -INFINITY ? 0.f : best, keep = exp2f(top[i] - safe), part = 0;
-            top[i] = best;
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                float w = exp2f(s[i][j] - safe);
-                part += w;
-                P[(ty * 4 + i) * LP + tx + 16 * j] = w;
-            }
-            sum[i] = sum[i] * keep + part; // a share of the row: its 16 threads add up at the end
-#pragma unroll
-            for (int c = 0; c < OC; c++) o[i][c] *= keep;
-        }
-        __syncwarp(); // a row of P is written and read by one half warp
-#pragma unroll 4
-        for (int p = 0; p < TK; p++) {
-            float w[4];
-#pragma unroll
-            for (int i = 0; i < 4; i++) w[i] = P[(ty * 4 + i) * LP + p];
-#pragma unroll
-            for (int c = 0; c < OC; c++) {
-                float v = V[p * LD + tx + 16 * c];
-#pragma unroll
-                for (int i = 0; i < 4; i++) o[i][c] += w[i] * v;
+                int r = j & 1 ? r1 : r0, d = i * 16 + 2 * t + (j >> 1) * 8;
+                q[i][j] = r < rows ? pairAs16(s, s.base + (long long)r * s.stride, d, dim) : 0;
             }
         }
     }
+    float o[DP / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+    const float scale = a.scale * 1.4426950408889634f;
+    loadTile<DP>(shared, k, lo, length, dim);
+    loadTile<DP>(shared + TILE, v, lo, length, dim);
+    copyCommit();
+    int stage = 0;
+    for (int p0 = lo; p0 < length; p0 += TK, stage ^= 1) {
+        if (p0 + TK < length) {
+            loadTile<DP>(shared + (stage ^ 1) * 2 * TILE, k, p0 + TK, length, dim);
+            loadTile<DP>(shared + (stage ^ 1) * 2 * TILE + TILE, v, p0 + TK, length, dim);
+        }
+        copyCommit();
+        copyWait<1>();
+        __syncthreads();
+        const u32 K = shared + stage * 2 * TILE, V = K + TILE;
+        float s[TK / 8][4] = {};
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < KS; i++) {
 #pragma unroll
-        for (int x = 8; x; x >>= 1) sum[i] += __shfl_xor_sync(~0u, sum[i], x);
-        int r = ty * 4 + i;
+            for (int j = 0; j < TK / 16; j++) {
+                u32 b[4];
+                ldmatrix4(b, K + (j * 16 + (lane & 7) + ((lane >> 4) << 3)) * LD + i * 32 + ((lane >> 3) & 1) * 16);
+                mma<FMT_F16>(s[2 * j], q[i], b[0], b[1]);
+                mma<FMT_F16>(s[2 * j + 1], q[i], b[2], b[3]);
+            }
+        }
+        // only tiles that cross the diagonal, the window or the end need their scores looked at one by one
+        const bool mask = p0 + TK > length || (a.causal && p0 + TK - 1 > first + warp * 16) ||
+                          (a.window > 0 && p0 <= first + warp * 16 + 15 - a.window);
+        float best[2] = {top[0], top[1]};
+#pragma unroll
+        for (int j = 0; j < TK / 8; j++) {
+#pragma unroll
+            for (int c = 0; c < 4; c++) {
+                s[j][c] *= scale;
+                if (mask) {
+                    int p = p0 + j * 8 + 2 * t + (c & 1), at = first + (c >> 1 ? r1 : r0);
+                    if (p >= length || (a.causal && p > at) || (a.window > 0 && p <= at - a.window)) s[j][c] = -INFINITY;
+                }
+                best[c >> 1] = fmaxf(best[c >> 1], s[j][c]);
+            }
+        }
+        float keep[2], safe[2];
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            best[h] = fmaxf(best[h], __shfl_xor_sync(~0u, best[h], 1));
+            best[h] = fmaxf(best[h], __shfl_xor_sync(~0u, best[h], 2));
+            safe[h] = best[h] == -INFINITY ? 0.f : best[h];
+            keep[h] = exp2f(top[h] - safe[h]);
+            top[h] = best[h];
+            sum[h] *= keep[h];
+        }
+#pragma unroll
+        for (int j = 0; j < TK / 8; j++) {
+#pragma unroll
+            for (int c = 0; c < 4; c++) {
+                s[j][c] = exp2f(s[j][c] - safe[c >> 1]);
+                sum[c >> 1] += s[j][c];
+            }
+        }
+#pragma unroll
+        for (int d = 0; d < DP / 8; d++) o[d][0] *= keep[0], o[d][1] *= keep[0], o[d][2] *= keep[1], o[d][3] *= keep[1];
+#pragma unroll
+        for (int j = 0; j < TK / 16; j++) {
+            u32 p[4];
+            auto half2Bits = [](float x, float y) {
+                __half2 h = __floats2half2_rn(x, y);
+                return *reinterpret_cast<u32*>(&h);
+            };
+            p[0] = half2Bits(s[2 * j][0], s[2 * j][1]), p[1] = half2Bits(s[2 * j][2], s[2 * j][3]);
+            p[2] = half2Bits(s[2 * j + 1][0], s[2 * j + 1][1]), p[3] = half2Bits(s[2 * j + 1][2], s[2 * j + 1][3]);
+#pragma unroll
+            for (int d = 0; d < DP / 16; d++) {
+                u32 b[4];
+                ldmatrix4t(b, V + (j * 16 + (lane & 15)) * LD + d * 32 + (lane >> 4) * 16);
+                mma<FMT_F16>(o[2 * d], p, b[0], b[1]);
+                mma<FMT_F16>(o[2 * d + 1], p, b[2], b[3]);
+            }
+        }
+        __syncthreads(); // before the next copies overwrite this stage
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        sum[h] += __shfl_xor_sync(~0u, sum[h], 1);
+        sum[h] += __shfl_xor_sync(~0u, sum[h], 2);
+        int r = h ? r1 : r0;
         if (r >= rows) continue;
+        float inverse = 1.f / sum[h];
+        long long at = (long long)(seq.start + q0 + r) * a.ldo + head * dim;
 #pragma unroll
-        for (int c = 0; c < OC; c++) {
-            int d = tx + 16 * c;
-            if (d < dim) storeAs(a.out, (long long)(seq.start + q0 + r) * a.ldo + head * dim + d, a.outFmt, o[i][c] / sum[i]);
+        for (int d = 0; d < DP / 8; d++) {
+            int c = d * 8 + 2 * t;
+            float x = o[d][2 * h] * inverse, y = o[d][2 * h + 1] * inverse;
+            if (c + 1 < dim && (dim & 1) == 0) storePair(a.out, at + c, a.outFmt, x, y);
+            else {
+                if (c < dim) storeAs(a.out, at + c, a.outFmt, x);
+                if (c + 1 < dim) storeAs(a.out, at + c + 1, a.outFmt, y);
+            }
         }
     }
     if (head == 0 && a.outFmt != FMT_F32) { // padding of a 16-bit activation is zero
         int width = a.heads * dim, pad = a.ldo - width;
-        for (int i = threadIdx.x; i < rows * pad; i += 256) {
+        for (int i = threadIdx.x; i < rows * pad; i += 128) {
             storeAs(a.out, (long long)(seq.start + q0 + i / pad) * a.ldo + width + i % pad, a.outFmt, 0.f);
         }
     }
 }
 
 __device__ __forceinline__ void prefillAny(const AttentionArgs& a) {
-    extern __shared__ __align__(16) float shared[];
+    extern __shared__ __align__(128) unsigned char tiles[]; // two stages of keys and values
     Mark mark{a.mark};
-    dependentsLaunch();
     dependencyWait();
+    dependentsLaunch();
+    const u32 shared = sharedAddress(tiles);
     if (a.headDim <= 32) prefill<32>(a, shared);
     else if (a.headDim <= 64) prefill<64>(a, shared);
+    else if (a.headDim <= 80) prefill<80>(a, shared);
     else if (a.headDim <= 96) prefill<96>(a, shared);
     else if (a.headDim <= 128) prefill<128>(a, shared);
     else prefill<256>(a, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(256) attn_prefill_f32(const __grid_constant__ AttentionArgs a) { prefillAny(a); }
-extern "C" __global__ void __launch_bounds__(256) attn_prefill_tf32(const __grid_constant__ AttentionArgs a) { prefillAny(a); }
-extern "C" __global__ void __launch_bounds__(256) attn_prefill_f16(const __grid_constant__ AttentionArgs a) { prefillAny(a); }
-extern "C" __global__ void __launch_bounds__(256) attn_prefill_bf16(const __grid_constant__ AttentionArgs a) { prefillAny(a); }
+extern "C" __global__ void __launch_bounds__(128, 3) attn_prefill_f16(const __grid_constant__ AttentionArgs a) { prefillAny(a); }
+extern "C" __global__ void __launch_bounds__(128, 3) attn_prefill_bf16(const __grid_constant__ AttentionArgs a) { prefillAny(a); }
+extern "C" __global__ void __launch_bounds__(128, 3) attn_prefill_tf32(const __grid_constant__ AttentionArgs a) { prefillAny(a); }

@@ -33,15 +33,23 @@ inline Launch gemvLaunch(LinearArgs& a, int sm) {
     const int perBlock = 8 / a.kSlices, slots = sm * 2 * perBlock, rounds = ceilDiv(units, slots);
     return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock)), 256, size_t(mt) * perRow};
 }
-inline Launch gemmLaunch(const LinearArgs& a) { return {dim3(ceilDiv(a.w.n, 128), ceilDiv(a.m, 128)), 256, 0}; }
+// The strict kernel is the one of F32 weights that is not told to use tf32.
+inline Launch gemmLaunch(const LinearArgs& a, bool tf32) {
+    size_t shared = a.w.fmt >= FMT_Q8_0 ? 4 * 16384 : a.w.fmt == FMT_F32 && !tf32 ? 0 : 3 * 32768;
+    return {dim3(ceilDiv(a.m, 128), ceilDiv(a.w.n, 128)), 256, shared};
+}
 
 inline Launch attnDecodeLaunch(AttentionArgs& a, int sm) {
     int ratio = a.heads / a.kvHeads, gq = ratio == 1 ? 1 : ratio == 2 ? 2 : ratio <= 4 ? 4 : 8, y = a.kvHeads * ceilDiv(ratio, 8);
     a.splits = std::max(1, std::min(64, 2 * sm / (y * a.b.nRows)));
     return {dim3(a.splits, y, a.b.nRows), 128, size_t(gq) * 5 * (a.headDim + 2) * 4};
 }
-inline Launch attnPrefillLaunch(const AttentionArgs& a) {
-    int dp = a.headDim <= 32 ? 32 : a.headDim <= 64 ? 64 : a.headDim <= 96 ? 96 : a.headDim <= 128 ? 128 : 256;
-    return {dim3(ceilDiv(a.b.maxCount, 64), a.heads, a.b.nSeqs), 256, size_t(3 * 64 * (dp + 4) + 64 * 68) * 4};
+// Head sizes are padded to one of these in shared memory.
+inline int paddedHead(int dim) { return dim <= 32 ? 32 : dim <= 64 ? 64 : dim <= 80 ? 80 : dim <= 96 ? 96 : dim <= 128 ? 128 : 256; }
+inline Launch attnPrefillLaunch(const AttentionArgs& a, bool strict) {
+    int dp = paddedHead(a.headDim);
+    dim3 grid(ceilDiv(a.b.maxCount, 64), a.heads, a.b.nSeqs);
+    if (strict) return {grid, 256, size_t(3 * 64 * (dp + 4) + 64 * 68) * 4};
+    return {grid, 128, size_t(4 * 64 * (2 * dp + 16))};
 }
 inline Launch appendLaunch(const AttentionArgs& a) { return {dim3(a.b.nRows, ceilDiv(a.heads + 2 * a.kvHeads, 4)), 128, 0}; }

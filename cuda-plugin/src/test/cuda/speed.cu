@@ -207,7 +207,7 @@ static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k,
     Dev<float> y((size_t)ma * roundUp(n, 64));
     LinearArgs a = {};
     a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64), a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = gated ? xf : FMT_F32;
-    float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemmOf(fmt, tf32), gemmLaunch(a), a); } }, 3, 1) / copies;
+    float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemmOf(fmt, tf32), gemmLaunch(a, tf32), a); } }, 3, 1) / copies;
     printf("gemm %-22s %-5s m %5d n %6d k %6d: %8.1f us %7.1f TFLOP/s\n", what, tf32 ? "tf32" : fmtName(fmt), m, n, k, ms * 1e3, 2.0 * m * n * k / ms / 1e9);
     for (auto* p : w) delete p;
 }
@@ -230,7 +230,7 @@ static void prefillAttention(Model m, int fmt, int T) {
     float t0 = timeGraph([&] { launch(kv_append, appendLaunch(a), a); }, 5);
     for (int strict = 0; strict <= (fmt == FMT_F32); strict++) {
         auto k = fmt == FMT_F16 ? attn_prefill_f16 : fmt == FMT_BF16 ? attn_prefill_bf16 : strict ? attn_prefill_f32 : attn_prefill_tf32;
-        float t = timeGraph([&] { launch(k, attnPrefillLaunch(a), a); }, 5);
+        float t = timeGraph([&] { launch(k, attnPrefillLaunch(a, strict), a); }, 5);
         printf("attention %-12s %-5s T %5d%s: append %6.1f us, attend %8.1f us %7.1f TFLOP/s (causal half)\n", m.name, fmtName(fmt), T, strict ? " strict" : "", t0 * 1e3, t * 1e3,
                2.0 * T * T * D * m.heads / t / 1e9);
     }

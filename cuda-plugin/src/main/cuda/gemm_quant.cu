@@ -1,0 +1,129 @@
+// y = epilogue(x W^T) with W in 8 or 4 bits, unpacked to f16 in registers on its way into the matrix units.
+//
+// The device layout (quant.cuh) gives a lane exactly the fragments it multiplies with, so W never passes through shared
+// memory: (a0, a2) and (a1, a3) of a 16-row tile are the B operands of two 8-column mma. x goes through three stages of
+// shared memory, 128 rows x 64 columns each. A block makes 128 x 128: 8 warps as 2 x 4, 64 x 32 each; a warp unpacks a
+// weight once for 64 rows of x (13 instructions per 8 mma).
+#include "gemm.cuh"
+#include "mma.cuh"
+#include "quant.cuh"
+
+#define STAGES 4
+#define STAGE_BYTES (128 * 128)
+
+template <int FMT> struct Half { // a lane's share of 64 columns of a 16-row tile
+    static const int VECS = FMT == FMT_Q8_0 ? 2 : 1;
+    uint4 q[VECS];
+    u32 s[FMT == FMT_Q4_1 ? 4 : 2]; // two blocks: rows g (both), rows g + 8
+};
+template <int FMT> __device__ __forceinline__ void loadHalf(Half<FMT>& h, const Weight& w, long long tile, int half, bool valid) {
+    const int V = Half<FMT>::VECS, lane = threadIdx.x & 31, g = lane >> 2;
+    const uint4* q = static_cast<const uint4*>(w.data) + (tile * 2 + half) * (V * 32) + lane;
+#pragma unroll
+    for (int v = 0; v < V; v++) h.q[v] = valid ? __ldg(q + v * 32) : make_uint4(0, 0, 0, 0);
+    if (FMT == FMT_Q4_1) {
+        const uint2* s = static_cast<const uint2*>(w.scales) + tile * 32 + half;
+        uint2 p = valid ? __ldg(s + g * 2) : make_uint2(0, 0), r = valid ? __ldg(s + g * 2 + 16) : make_uint2(0, 0);
+        h.s[0] = p.x, h.s[1] = p.y, h.s[2] = r.x, h.s[3] = r.y;
+    } else {
+        const u32* s = static_cast<const u32*>(w.scales) + tile * 32 + half;
+        h.s[0] = valid ? __ldg(s + g * 2) : 0, h.s[1] = valid ? __ldg(s + g * 2 + 16) : 0;
+    }
+}
+// Fragments of step k (0..3) of the half tile, times the scale.
+template <int FMT> __device__ __forceinline__ void unpack(const Half<FMT>& h, int k, u32 f[4]) {
+    if (FMT == FMT_Q8_0) {
+        uint4 q = h.q[(k >> 1) % Half<FMT>::VECS];
+        q8Fragment(k & 1 ? q.z : q.x, k & 1 ? q.w : q.y, f);
+    } else {
+        uint4 q = h.q[0];
+        q4Fragment<FMT == FMT_Q4_0 ? 8 : 0>(k == 0 ? q.x : k == 1 ? q.y : k == 2 ? q.z : q.w, f);
+    }
+    auto h2 = [](u32 v) { return *reinterpret_cast<__half2*>(&v); };
+    auto bits = [](__half2 v) { return *reinterpret_cast<u32*>(&v); };
+    if (FMT == FMT_Q4_1) {
+        __half2 lo = h2(h.s[k >> 1]), hi = h2(h.s[(2 + (k >> 1)) % 4]); // (d, m)
+        f[0] = bits(__hfma2(h2(f[0]), __low2half2(lo), __high2half2(lo)));
+        f[2] = bits(__hfma2(h2(f[2]), __low2half2(lo), __high2half2(lo)));
+        f[1] = bits(__hfma2(h2(f[1]), __low2half2(hi), __high2half2(hi)));
+        f[3] = bits(__hfma2(h2(f[3]), __low2half2(hi), __high2half2(hi)));
+    } else {
+        __half2 lo = h2(h.s[0]), hi = h2(h.s[1]);
+        lo = k >> 1 ? __high2half2(lo) : __low2half2(lo);
+        hi = k >> 1 ? __high2half2(hi) : __low2half2(hi);
+        f[0] = bits(__hmul2(h2(f[0]), lo)), f[2] = bits(__hmul2(h2(f[2]), lo));
+        f[1] = bits(__hmul2(h2(f[1]), hi)), f[3] = bits(__hmul2(h2(f[3]), hi));
+    }
+}
+
+template <int FMT> __device__ __forceinline__ void gemm(const LinearArgs& a) {
+    extern __shared__ __align__(128) unsigned char stages[];
+    Mark mark{a.mark};
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    const int m0 = blockIdx.x * 128, n0 = blockIdx.y * 128, wm = (warp & 1) * 64, wn = (warp >> 1) * 32;
+    const int steps = a.w.ld / 64, colTiles = a.w.ld / TILE_COLS, rowTiles = (a.w.n + 15) / 16, tile0 = (n0 + wn) / 16;
+    const u32 base = sharedAddress(stages);
+    const char* x = static_cast<const char*>(a.x);
+    auto loadX = [&](int step) {
+        u32 to = base + (step % STAGES) * STAGE_BYTES;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            int id = threadIdx.x + i * 256, r = id >> 3, c = id & 7;
+            bool valid = m0 + r < a.m && step * 64 + c * 8 < a.ldx; // W's rows are padded further than x's
+            copyAsync(to + r * 128 + ((c ^ (r & 7)) << 4), x + (valid ? ((long long)(m0 + r) * a.ldx + step * 64 + c * 8) * 2 : 0), valid);
+        }
+    };
+    Half<FMT> now[2], next[2];
+    auto loadW = [&](Half<FMT> h[2], int step) {
+#pragma unroll
+        for (int j = 0; j < 2; j++) loadHalf(h[j], a.w, (long long)(tile0 + j) * colTiles + step / 2, step & 1, tile0 + j < rowTiles && step < steps);
+    };
+    loadW(next, 0);
+    dependencyWait();
+    dependentsLaunch();
+    for (int s = 0; s < STAGES - 1; s++) {
+        if (s < steps) loadX(s);
+        copyCommit();
+    }
+    float acc[4][4][4] = {};
+    for (int step = 0; step < steps; step++) {
+        now[0] = next[0], now[1] = next[1];
+        loadW(next, step + 1);
+        copyWait<STAGES - 2>();
+        __syncthreads();
+        if (step + STAGES - 1 < steps) loadX(step + STAGES - 1);
+        copyCommit();
+        u32 A = base + (step % STAGES) * STAGE_BYTES;
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            u32 fa[4][4], fb[2][4];
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+                int r = wm + i * 16 + (lane & 15), c = k * 2 + (lane >> 4);
+                ldmatrix4(fa[i], A + r * 128 + ((c ^ (r & 7)) << 4));
+            }
+            unpack(now[0], k, fb[0]);
+            unpack(now[1], k, fb[1]);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+#pragma unroll
+                for (int j = 0; j < 4; j++) mma<FMT_F16>(acc[i][j], fa[i], fb[j >> 1][j & 1], fb[j >> 1][(j & 1) + 2]);
+        }
+    }
+    // mma j of a tile: 0 has the tile's even rows of W, 1 its odd ones; columns 2t, 2t + 1 are rows 4t (+1), 4t + 2 (+1)
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+            int m = m0 + wm + i * 16 + (lane >> 2), n = n0 + wn + j * 16 + (lane & 3) * 4;
+            float *even = acc[i][2 * j], *odd = acc[i][2 * j + 1];
+            finishPair(a, m, n, even[0], odd[0]);
+            finishPair(a, m, n + 2, even[1], odd[1]);
+            finishPair(a, m + 8, n, even[2], odd[2]);
+            finishPair(a, m + 8, n + 2, even[3], odd[3]);
+        }
+}
+
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_q8_0(const __grid_constant__ LinearArgs a) { gemm<FMT_Q8_0>(a); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_q4_0(const __grid_constant__ LinearArgs a) { gemm<FMT_Q4_0>(a); }
+extern "C" __global__ void __launch_bounds__(256, 2) gemm_q4_1(const __grid_constant__ LinearArgs a) { gemm<FMT_Q4_1>(a); }
