@@ -7,12 +7,14 @@ import java.nio.IntBuffer;
 import java.util.Base64;
 
 /**
- * Checks SentencePiece's compiled character map, which the native library walks without bounds checks of its own.
+ * Checks SentencePiece's compiled character map, which the native library walks without bounds
+ * checks of its own.
  *
- * <p>Layout (SentencePiece's {@code normalizer.cc}): the size in bytes of a double-array trie, little-endian; the trie, 32-bit
- * units; then the replacements, UTF-8, each ended by a zero byte. A unit holds a label (low 8 bits and the top bit), a flag
- * that a value hangs below it (bit 8) and the distance to its children (from bit 10, shifted by 8 where bit 9 is set); a
- * value unit has the top bit set and holds the place of a replacement.
+ * <p>Layout (SentencePiece's {@code normalizer.cc}): the size in bytes of a double-array trie,
+ * little-endian; the trie, 32-bit units; then the replacements, UTF-8, each ended by a zero byte. A
+ * unit holds a label (low 8 bits and the top bit), a flag that a value hangs below it (bit 8) and
+ * the distance to its children (from bit 10, shifted by 8 where bit 9 is set); a value unit has the
+ * top bit set and holds the place of a replacement.
  */
 final class CharsMap {
     private CharsMap() {}
@@ -29,7 +31,8 @@ final class CharsMap {
         if (trieBytes < 1024 || trieBytes % 1024 != 0 || trieBytes > bytes.length - 4) {
             throw new BadField(field, "has no whole trie in it");
         }
-        IntBuffer trie = buffer.slice(4, (int) trieBytes).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer();
+        IntBuffer trie =
+                buffer.slice(4, (int) trieBytes).order(ByteOrder.LITTLE_ENDIAN).asIntBuffer();
         int replacements = 4 + (int) trieBytes;
         for (int i = 0; i < trie.limit(); i++) {
             int unit = trie.get(i);
@@ -42,8 +45,11 @@ final class CharsMap {
             }
             if ((unit & 1 << 8) != 0) {
                 int place = trie.get(children) & 0x7FFFFFFF;
-                if (trie.get(children) >= 0 || place > bytes.length - replacements || !starts(bytes, replacements + place)) {
-                    throw new BadField(field, "trie unit " + children + " points at no replacement");
+                if (trie.get(children) >= 0
+                        || place > bytes.length - replacements
+                        || !starts(bytes, replacements + place)) {
+                    throw new BadField(
+                            field, "trie unit " + children + " points at no replacement");
                 }
             }
         }

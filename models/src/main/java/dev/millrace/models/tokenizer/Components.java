@@ -7,32 +7,73 @@ import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 
-/** Checks the steps round the model in a {@code tokenizer.json}: normalizer, pre-tokenizer, post-processor, decoder. */
+/**
+ * Checks the steps round the model in a {@code tokenizer.json}: normalizer, pre-tokenizer,
+ * post-processor, decoder.
+ */
 final class Components {
-    private static final Map<String, Set<String>> KNOWN = Map.of(
-            "normalizer",
-            Set.of(
-                    "BertNormalizer", "Strip", "StripAccents", "NFC", "NFD", "NFKC", "NFKD", "Sequence", "Lowercase", "Nmt",
-                    "Precompiled", "Replace", "Prepend", "ByteLevel"),
-            "pre_tokenizer",
-            Set.of(
-                    "BertPreTokenizer", "ByteLevel", "CharDelimiterSplit", "Metaspace", "Whitespace", "Sequence", "Split",
-                    "Punctuation", "WhitespaceSplit", "Digits", "UnicodeScripts"),
-            "post_processor",
-            Set.of("RobertaProcessing", "BertProcessing", "ByteLevel", "TemplateProcessing", "Sequence"),
-            "decoder",
-            Set.of(
-                    "BPEDecoder", "ByteLevel", "WordPiece", "Metaspace", "CTC", "Sequence", "Replace", "Fuse", "Strip",
-                    "ByteFallback"));
+    private static final Map<String, Set<String>> KNOWN =
+            Map.of(
+                    "normalizer",
+                    Set.of(
+                            "BertNormalizer",
+                            "Strip",
+                            "StripAccents",
+                            "NFC",
+                            "NFD",
+                            "NFKC",
+                            "NFKD",
+                            "Sequence",
+                            "Lowercase",
+                            "Nmt",
+                            "Precompiled",
+                            "Replace",
+                            "Prepend",
+                            "ByteLevel"),
+                    "pre_tokenizer",
+                    Set.of(
+                            "BertPreTokenizer",
+                            "ByteLevel",
+                            "CharDelimiterSplit",
+                            "Metaspace",
+                            "Whitespace",
+                            "Sequence",
+                            "Split",
+                            "Punctuation",
+                            "WhitespaceSplit",
+                            "Digits",
+                            "UnicodeScripts"),
+                    "post_processor",
+                    Set.of(
+                            "RobertaProcessing",
+                            "BertProcessing",
+                            "ByteLevel",
+                            "TemplateProcessing",
+                            "Sequence"),
+                    "decoder",
+                    Set.of(
+                            "BPEDecoder",
+                            "ByteLevel",
+                            "WordPiece",
+                            "Metaspace",
+                            "CTC",
+                            "Sequence",
+                            "Replace",
+                            "Fuse",
+                            "Strip",
+                            "ByteFallback"));
 
-    private static final Map<String, String> STEPS = Map.of(
-            "normalizer", "normalizers",
-            "pre_tokenizer", "pretokenizers",
-            "post_processor", "processors",
-            "decoder", "decoders");
+    private static final Map<String, String> STEPS =
+            Map.of(
+                    "normalizer", "normalizers",
+                    "pre_tokenizer", "pretokenizers",
+                    "post_processor", "processors",
+                    "decoder", "decoders");
 
     /** Texts that a pattern which can match nothing is likely to betray itself on. */
-    private static final String[] PROBES = {"", "a", "a b", " A1.\n", "\u2581a\u2581", "aa  bb--''\t"};
+    private static final String[] PROBES = {
+        "", "a", "a b", " A1.\n", "\u2581a\u2581", "aa  bb--''\t"
+    };
 
     private Components() {}
 
@@ -58,7 +99,9 @@ final class Components {
             case "Prepend" -> notEmpty(string(map, "prepend", field), field + ".prepend");
             case "Replace" -> pattern(map.get("pattern"), field + ".pattern");
             case "Precompiled" ->
-                CharsMap.check(string(map, "precompiled_charsmap", field), field + ".precompiled_charsmap");
+                    CharsMap.check(
+                            string(map, "precompiled_charsmap", field),
+                            field + ".precompiled_charsmap");
             case "BertProcessing", "RobertaProcessing" -> {
                 namedId(map, "sep", field);
                 namedId(map, "cls", field);
@@ -78,8 +121,14 @@ final class Components {
         try {
             Pattern compiled = Pattern.compile(regex, Pattern.UNICODE_CHARACTER_CLASS);
             for (String probe : PROBES) {
-                if (compiled.matcher(probe).results().anyMatch(match -> match.start() == match.end())) {
-                    throw new BadField(field + ".Regex", "matches nothing at all in \"" + probe + "\", which cannot be replaced");
+                if (compiled.matcher(probe)
+                        .results()
+                        .anyMatch(match -> match.start() == match.end())) {
+                    throw new BadField(
+                            field + ".Regex",
+                            "matches nothing at all in \""
+                                    + probe
+                                    + "\", which cannot be replaced");
                 }
             }
         } catch (PatternSyntaxException e) {
@@ -97,7 +146,8 @@ final class Components {
             }
             List<?> ids = list(special, "ids", where);
             if (ids.size() != list(special, "tokens", where).size()) {
-                throw new BadField(where, "has " + ids.size() + " ids for another number of tokens");
+                throw new BadField(
+                        where, "has " + ids.size() + " ids for another number of tokens");
             }
             for (Object id : ids) {
                 TokenizerJson.id(id, where + ".ids");
@@ -111,18 +161,24 @@ final class Components {
                 Map<?, ?> piece = object(pieces.get(i), where);
                 if (piece.get("SpecialToken") instanceof Map<?, ?> special) {
                     if (!specials.containsKey(special.get("id"))) {
-                        throw new BadField(where + ".SpecialToken.id", special.get("id") + " is not among special_tokens");
+                        throw new BadField(
+                                where + ".SpecialToken.id",
+                                special.get("id") + " is not among special_tokens");
                     }
                 } else if (part.equals("single")) {
                     Map<?, ?> sequence = object(piece.get("Sequence"), where + ".Sequence");
                     if (!"A".equals(sequence.get("id"))) {
-                        throw new BadField(where + ".Sequence.id", sequence.get("id") + " is not \"A\", the only text there is");
+                        throw new BadField(
+                                where + ".Sequence.id",
+                                sequence.get("id") + " is not \"A\", the only text there is");
                     }
                     sequences++;
                 }
             }
             if (part.equals("single") && sequences != 1) {
-                throw new BadField(field + ".single", "should have the text once, has it " + sequences + " times");
+                throw new BadField(
+                        field + ".single",
+                        "should have the text once, has it " + sequences + " times");
             }
         }
     }

@@ -10,15 +10,20 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * The tokenizer that a GGUF file describes in its {@code tokenizer.ggml.*} metadata (GGUF specification, "Tokenizer"):
- * {@code gpt2} (byte-level BPE), {@code llama} (SentencePiece BPE with scores) and {@code bert} (WordPiece).
+ * The tokenizer that a GGUF file describes in its {@code tokenizer.ggml.*} metadata (GGUF
+ * specification, "Tokenizer"): {@code gpt2} (byte-level BPE), {@code llama} (SentencePiece BPE with
+ * scores) and {@code bert} (WordPiece).
  */
 final class GgufVocabulary {
     private static final int UNKNOWN = 2;
     private static final int CONTROL = 3;
     private static final int USER_DEFINED = 4;
     private static final int BYTE = 6;
-    /** As far as a SentencePiece token is taken apart for merges; longer ones are padding such as runs of spaces. */
+
+    /**
+     * As far as a SentencePiece token is taken apart for merges; longer ones are padding such as
+     * runs of spaces.
+     */
     private static final int LONGEST_PIECE = 512;
 
     private final Map<String, Object> metadata;
@@ -38,12 +43,20 @@ final class GgufVocabulary {
             text = text.isEmpty() ? "[EMPTY_" + id + "]" : text;
             Integer before = vocabulary.putIfAbsent(text, id);
             if (before != null) {
-                throw bad("tokens", "entry " + id + " repeats entry " + before + ", \"" + text + "\"");
+                throw bad(
+                        "tokens",
+                        "entry " + id + " repeats entry " + before + ", \"" + text + "\"");
             }
             tokens.add(text);
         }
         if (tokens.isEmpty() || tokens.size() > TokenizerJson.MAX_ID) {
-            throw bad("tokens", "has " + tokens.size() + " entries; 1 to " + TokenizerJson.MAX_ID + " are possible");
+            throw bad(
+                    "tokens",
+                    "has "
+                            + tokens.size()
+                            + " entries; 1 to "
+                            + TokenizerJson.MAX_ID
+                            + " are possible");
         }
         types = new int[tokens.size()];
         if (metadata.containsKey(key("token_type"))) {
@@ -56,32 +69,49 @@ final class GgufVocabulary {
 
     static TokenizerSpec spec(Map<String, Object> metadata, String source) {
         if (!(metadata.get(key("model")) instanceof String kind)) {
-            throw new MillraceException(source + ": metadata " + key("model")
-                    + " is missing: the file has no tokenizer; pass token ids with --ids instead of text");
+            throw new MillraceException(
+                    source
+                            + ": metadata "
+                            + key("model")
+                            + " is missing: the file has no tokenizer; pass token ids with --ids instead of text");
         }
         GgufVocabulary gguf = new GgufVocabulary(metadata, source);
         return switch (kind) {
             case "gpt2" -> gguf.byteLevel();
             case "llama" -> gguf.sentencePiece();
             case "bert" -> gguf.wordPiece();
-            default -> throw gguf.bad("model", "\"" + kind + "\" is not supported; gpt2, llama and bert are");
+            default ->
+                    throw gguf.bad(
+                            "model", "\"" + kind + "\" is not supported; gpt2, llama and bert are");
         };
     }
 
     private TokenizerSpec byteLevel() {
         // Files older than the key are GPT-2's own.
         String pre = metadata.get(key("pre")) instanceof String name ? name : "gpt-2";
-        PreTokenizer cut = PreTokenizer.named(pre)
-                .orElseThrow(() -> bad("pre", "\"" + pre + "\" is not supported; " + PreTokenizer.known() + " are"));
+        PreTokenizer cut =
+                PreTokenizer.named(pre)
+                        .orElseThrow(() ->
+                                bad(
+                                        "pre",
+                                        "\""
+                                                + pre
+                                                + "\" is not supported; "
+                                                + PreTokenizer.known()
+                                                + " are"));
         List<Merge> merges = new ArrayList<>();
         for (Object merge : list("merges")) {
             if (!(merge instanceof String text)) {
                 throw bad("merges", "entry " + merges.size() + " is no string");
             }
-            merges.add(Merge.of(text, source + ": metadata " + key("merges") + " entry " + merges.size()));
+            merges.add(
+                    Merge.of(
+                            text,
+                            source + ": metadata " + key("merges") + " entry " + merges.size()));
         }
         boolean begin = flag("add_bos_token", cut.ignoreMerges);
-        return Specs.byteLevel(vocabulary, merges, added(), cut, around(begin, flag("add_eos_token", false)));
+        return Specs.byteLevel(
+                vocabulary, merges, added(), cut, around(begin, flag("add_eos_token", false)));
     }
 
     private TokenizerSpec sentencePiece() {
@@ -95,12 +125,18 @@ final class GgufVocabulary {
         }
         String around = around(flag("add_bos_token", true), flag("add_eos_token", false));
         return Specs.sentencePiece(
-                vocabulary, mergesByScore(), added(), unknown, bytes, flag("add_space_prefix", true), around);
+                vocabulary,
+                mergesByScore(),
+                added(),
+                unknown,
+                bytes,
+                flag("add_space_prefix", true),
+                around);
     }
 
     /**
-     * SentencePiece joins any two neighbours whose joint text is a token, the best score first. As BPE merges: every way
-     * to split a token into two tokens, in the order of the scores.
+     * SentencePiece joins any two neighbours whose joint text is a token, the best score first. As
+     * BPE merges: every way to split a token into two tokens, in the order of the scores.
      */
     private List<Merge> mergesByScore() {
         List<Object> given = list("scores", tokens.size());
@@ -116,26 +152,38 @@ final class GgufVocabulary {
                 Integer left = vocabulary.get(token.substring(0, at));
                 Integer right = left == null ? null : vocabulary.get(token.substring(at));
                 if (right != null) {
-                    found.add(new Scored(new Merge(token.substring(0, at), token.substring(at)), score, left, right));
+                    found.add(
+                            new Scored(
+                                    new Merge(token.substring(0, at), token.substring(at)),
+                                    score,
+                                    left,
+                                    right));
                 }
             }
         }
-        found.sort(Comparator.<Scored>comparingDouble(s -> -s.score())
-                .thenComparingInt(Scored::left)
-                .thenComparingInt(Scored::right));
+        found.sort(
+                Comparator.<Scored>comparingDouble(s -> -s.score())
+                        .thenComparingInt(Scored::left)
+                        .thenComparingInt(Scored::right));
         return found.stream().map(Scored::merge).toList();
     }
 
-    /** GGUF marks the beginning of a word with U+2581 where BERT marks the rest of one with {@code ##}. */
+    /**
+     * GGUF marks the beginning of a word with U+2581 where BERT marks the rest of one with {@code
+     * ##}.
+     */
     private TokenizerSpec wordPiece() {
         Map<String, Integer> pieces = new LinkedHashMap<>();
         vocabulary.forEach((token, id) -> {
-            String piece = token.startsWith("\u2581")
-                    ? token.substring(1)
-                    : token.startsWith("[") && token.endsWith("]") ? token : "##" + token;
+            String piece =
+                    token.startsWith("\u2581")
+                            ? token.substring(1)
+                            : token.startsWith("[") && token.endsWith("]") ? token : "##" + token;
             Integer before = pieces.putIfAbsent(piece.isEmpty() ? "[EMPTY_" + id + "]" : piece, id);
             if (before != null) {
-                throw bad("tokens", "entry " + id + " repeats entry " + before + ", \"" + piece + "\"");
+                throw bad(
+                        "tokens",
+                        "entry " + id + " repeats entry " + before + ", \"" + piece + "\"");
             }
         });
         return Specs.wordPiece(pieces, Specs.uncased(pieces), source);
@@ -153,7 +201,8 @@ final class GgufVocabulary {
 
     private String around(boolean begin, boolean end) {
         return Specs.template(
-                begin ? List.of(special("bos_token_id")) : List.of(), end ? List.of(special("eos_token_id")) : List.of());
+                begin ? List.of(special("bos_token_id")) : List.of(),
+                end ? List.of(special("eos_token_id")) : List.of());
     }
 
     private AddedToken special(String name) {

@@ -19,18 +19,23 @@ import tools.jackson.core.StreamReadConstraints;
 import tools.jackson.core.StreamReadFeature;
 import tools.jackson.core.json.JsonFactory;
 
-/** Streaming reads of JSON files that nobody has checked yet: bounded in size, depth and string length. */
+/**
+ * Streaming reads of JSON files that nobody has checked yet: bounded in size, depth and string
+ * length.
+ */
 final class Json {
     /** The largest published tokenizer files are about 35 MB. */
     static final long MAX_FILE_BYTES = 256L << 20;
 
-    static final JsonFactory FACTORY = JsonFactory.builder()
-            .streamReadConstraints(StreamReadConstraints.builder()
-                    .maxNestingDepth(64)
-                    .maxStringLength(4 << 20)
-                    .build())
-            .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
-            .build();
+    static final JsonFactory FACTORY =
+            JsonFactory.builder()
+                    .streamReadConstraints(
+                            StreamReadConstraints.builder()
+                                    .maxNestingDepth(64)
+                                    .maxStringLength(4 << 20)
+                                    .build())
+                    .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
+                    .build();
 
     private Json() {}
 
@@ -47,8 +52,13 @@ final class Json {
             throw new MillraceException(source + ": " + e.getMessage(), e);
         } catch (JacksonException e) {
             throw new MillraceException(
-                    source + ": not readable as JSON: " + e.getOriginalMessage().lines().findFirst().orElse("")
-                            + " (line " + e.getLocation().getLineNr() + ", column " + e.getLocation().getColumnNr()
+                    source
+                            + ": not readable as JSON: "
+                            + e.getOriginalMessage().lines().findFirst().orElse("")
+                            + " (line "
+                            + e.getLocation().getLineNr()
+                            + ", column "
+                            + e.getLocation().getColumnNr()
                             + "); download the file again",
                     e);
         }
@@ -58,8 +68,13 @@ final class Json {
         try {
             long size = Files.size(file);
             if (size > MAX_FILE_BYTES) {
-                throw new MillraceException(file + ": " + size + " bytes is too large for a tokenizer file (at most "
-                        + MAX_FILE_BYTES + ")");
+                throw new MillraceException(
+                        file
+                                + ": "
+                                + size
+                                + " bytes is too large for a tokenizer file (at most "
+                                + MAX_FILE_BYTES
+                                + ")");
             }
             try (InputStream in = Files.newInputStream(file)) {
                 return in.readNBytes((int) MAX_FILE_BYTES);
@@ -80,7 +95,10 @@ final class Json {
         }
     }
 
-    /** The value at the parser as Map, List, String, Long, Double, Boolean or null; for small parts only. */
+    /**
+     * The value at the parser as Map, List, String, Long, Double, Boolean or null; for small parts
+     * only.
+     */
     static Object value(JsonParser p, String field) {
         return switch (p.currentToken()) {
             case START_OBJECT -> {
@@ -101,7 +119,8 @@ final class Json {
             }
             case VALUE_STRING -> p.getString();
             case VALUE_NUMBER_INT -> {
-                if (!p.isExpectedNumberIntToken() || p.getNumberType() == JsonParser.NumberType.BIG_INTEGER) {
+                if (!p.isExpectedNumberIntToken()
+                        || p.getNumberType() == JsonParser.NumberType.BIG_INTEGER) {
                     throw new BadField(field, p.getString() + " is too large a number");
                 }
                 yield p.getLongValue();
@@ -116,7 +135,8 @@ final class Json {
 
     static void expect(JsonParser p, JsonToken token, String field) {
         if (p.currentToken() != token) {
-            throw new BadField(field, "should be " + name(token) + ", found " + name(p.currentToken()));
+            throw new BadField(
+                    field, "should be " + name(token) + ", found " + name(p.currentToken()));
         }
     }
 

@@ -16,10 +16,10 @@ import java.util.Locale;
 /**
  * Loads the native half of the tokenizers jar, once per process and safely from any thread.
  *
- * <p>The library (15 MB) is unpacked on first use to {@code tokenizers-CHECKSUM} in the {@linkplain #cacheDirectory() cache
- * directory}, written under another name and moved, so that a half-written file is never loaded; later starts only check
- * its size. Where that directory cannot be written, a private temporary directory serves this process alone. Nothing is
- * ever downloaded.
+ * <p>The library (15 MB) is unpacked on first use to {@code tokenizers-CHECKSUM} in the {@linkplain
+ * #cacheDirectory() cache directory}, written under another name and moved, so that a half-written
+ * file is never loaded; later starts only check its size. Where that directory cannot be written, a
+ * private temporary directory serves this process alone. Nothing is ever downloaded.
  */
 final class NativeLibrary {
     private NativeLibrary() {}
@@ -36,9 +36,9 @@ final class NativeLibrary {
     }
 
     /**
-     * {@code -Dmillrace.cache} or {@code MILLRACE_CACHE}; else the platform's place for caches: {@code
-     * $XDG_CACHE_HOME/millrace} or {@code ~/.cache/millrace}, {@code ~/Library/Caches/millrace}, {@code
-     * %LOCALAPPDATA%\millrace\cache}.
+     * {@code -Dmillrace.cache} or {@code MILLRACE_CACHE}; else the platform's place for caches:
+     * {@code $XDG_CACHE_HOME/millrace} or {@code ~/.cache/millrace}, {@code
+     * ~/Library/Caches/millrace}, {@code %LOCALAPPDATA%\millrace\cache}.
      */
     static Path cacheDirectory() {
         String chosen = System.getProperty("millrace.cache", System.getenv("MILLRACE_CACHE"));
@@ -55,7 +55,9 @@ final class NativeLibrary {
             return home.resolve("Library/Caches/millrace");
         }
         String xdg = System.getenv("XDG_CACHE_HOME");
-        return xdg == null || xdg.isBlank() ? home.resolve(".cache/millrace") : Path.of(xdg).resolve("millrace");
+        return xdg == null || xdg.isBlank()
+                ? home.resolve(".cache/millrace")
+                : Path.of(xdg).resolve("millrace");
     }
 
     private static MillraceException load() {
@@ -63,10 +65,14 @@ final class NativeLibrary {
         Path file = null;
         try {
             for (String name : fileNames(platform)) {
-                URL packed = TokenizersLibrary.class.getResource("/native/lib/" + platform + "/cpu/" + name);
+                URL packed =
+                        TokenizersLibrary.class.getResource(
+                                "/native/lib/" + platform + "/cpu/" + name);
                 if (packed == null) {
                     return new MillraceException(
-                            "no tokenizer library for this platform (" + platform + "): pass token ids with --ids instead of text");
+                            "no tokenizer library for this platform ("
+                                    + platform
+                                    + "): pass token ids with --ids instead of text");
                 }
                 file = unpacked(packed, name);
                 System.load(file.toAbsolutePath().toString());
@@ -74,7 +80,10 @@ final class NativeLibrary {
             return null;
         } catch (IOException | UnsatisfiedLinkError e) {
             return new MillraceException(
-                    "the tokenizer library " + (file == null ? "" : file + " ") + "cannot be loaded: " + e.getMessage()
+                    "the tokenizer library "
+                            + (file == null ? "" : file + " ")
+                            + "cannot be loaded: "
+                            + e.getMessage()
                             + "; set MILLRACE_CACHE to a writable directory that allows executables",
                     e);
         }
@@ -82,16 +91,21 @@ final class NativeLibrary {
 
     private static List<String> fileNames(String platform) {
         return platform.startsWith("win")
-                ? List.of("libwinpthread-1.dll", "libgcc_s_seh-1.dll", "libstdc++-6.dll", "tokenizers.dll")
+                ? List.of(
+                        "libwinpthread-1.dll",
+                        "libgcc_s_seh-1.dll",
+                        "libstdc++-6.dll",
+                        "tokenizers.dll")
                 : List.of(System.mapLibraryName("tokenizers"));
     }
 
     private static Path unpacked(URL packed, String name) throws IOException {
         URLConnection connection = packed.openConnection();
         long size = connection.getContentLengthLong();
-        String key = connection instanceof JarURLConnection jar
-                ? Long.toHexString(jar.getJarEntry().getCrc())
-                : Long.toHexString(size);
+        String key =
+                connection instanceof JarURLConnection jar
+                        ? Long.toHexString(jar.getJarEntry().getCrc())
+                        : Long.toHexString(size);
         Path shared = cacheDirectory().resolve("tokenizers-" + key);
         Path file = shared.resolve(name);
         if (Files.isRegularFile(file) && Files.size(file) == size) {
@@ -109,11 +123,16 @@ final class NativeLibrary {
         }
     }
 
-    private static Path unpack(URLConnection connection, Path directory, Path file) throws IOException {
+    private static Path unpack(URLConnection connection, Path directory, Path file)
+            throws IOException {
         Path partial = Files.createTempFile(directory, file.getFileName().toString(), ".partial");
         try (InputStream bytes = connection.getInputStream()) {
             Files.copy(bytes, partial, StandardCopyOption.REPLACE_EXISTING);
-            return Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+            return Files.move(
+                    partial,
+                    file,
+                    StandardCopyOption.ATOMIC_MOVE,
+                    StandardCopyOption.REPLACE_EXISTING);
         } finally {
             Files.deleteIfExists(partial);
         }
@@ -121,11 +140,15 @@ final class NativeLibrary {
 
     private static String platform() {
         String arch = System.getProperty("os.arch");
-        return osPrefix() + "-" + (arch.equals("amd64") ? "x86_64" : arch.equals("arm64") ? "aarch64" : arch);
+        return osPrefix()
+                + "-"
+                + (arch.equals("amd64") ? "x86_64" : arch.equals("arm64") ? "aarch64" : arch);
     }
 
     private static String osPrefix() {
         String os = System.getProperty("os.name").toLowerCase(Locale.ROOT);
-        return os.startsWith("windows") ? "win" : os.startsWith("mac") ? "osx" : os.startsWith("linux") ? "linux" : os;
+        return os.startsWith("windows")
+                ? "win"
+                : os.startsWith("mac") ? "osx" : os.startsWith("linux") ? "linux" : os;
     }
 }

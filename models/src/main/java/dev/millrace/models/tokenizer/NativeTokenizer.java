@@ -7,22 +7,25 @@ import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.IntSupplier;
 
 /**
- * The Hugging Face {@code tokenizers} library behind {@link Tokenizer}, called through its JNI class.
+ * The Hugging Face {@code tokenizers} library behind {@link Tokenizer}, called through its JNI
+ * class.
  *
- * <p>DJL's own front class brings up its engine framework and Gson: 90-170 ms at process start, against 16 ms for the
- * JNI class alone; it also truncates to 512 tokens unless told otherwise.
+ * <p>DJL's own front class brings up its engine framework and Gson: 90-170 ms at process start,
+ * against 16 ms for the JNI class alone; it also truncates to 512 tokens unless told otherwise.
  */
 final class NativeTokenizer implements Tokenizer {
     private final TokenizersLibrary library;
     private final String source;
     private final IntSupplier vocabularySize;
+
     /** Read: a native call is running. Write: the handle is being freed. */
     private final ReentrantReadWriteLock life = new ReentrantReadWriteLock();
 
     private long handle;
     private int size = -1;
 
-    private NativeTokenizer(TokenizersLibrary library, long handle, String source, IntSupplier vocabularySize) {
+    private NativeTokenizer(
+            TokenizersLibrary library, long handle, String source, IntSupplier vocabularySize) {
         this.library = library;
         this.handle = handle;
         this.source = source;
@@ -30,8 +33,8 @@ final class NativeTokenizer implements Tokenizer {
     }
 
     /**
-     * Builds a tokenizer from the text of a {@code tokenizer.json} whose components have been checked: the native library
-     * aborts the process on some malformed ones.
+     * Builds a tokenizer from the text of a {@code tokenizer.json} whose components have been
+     * checked: the native library aborts the process on some malformed ones.
      *
      * @param source what messages name
      */
@@ -42,7 +45,10 @@ final class NativeTokenizer implements Tokenizer {
             handle = library.createTokenizerFromString(json);
         } catch (RuntimeException e) {
             throw new MillraceException(
-                    source + ": the tokenizer cannot be built: " + oneLine(e) + "; download the checkpoint's tokenizer again",
+                    source
+                            + ": the tokenizer cannot be built: "
+                            + oneLine(e)
+                            + "; download the checkpoint's tokenizer again",
                     e);
         }
         library.disableTruncation(handle);
@@ -63,7 +69,8 @@ final class NativeTokenizer implements Tokenizer {
         } catch (IllegalStateException e) {
             throw e;
         } catch (RuntimeException e) {
-            throw new MillraceException(source + ": the tokenizer cannot encode this text: " + oneLine(e), e);
+            throw new MillraceException(
+                    source + ": the tokenizer cannot encode this text: " + oneLine(e), e);
         } finally {
             life.readLock().unlock();
         }
@@ -78,7 +85,8 @@ final class NativeTokenizer implements Tokenizer {
         long[] wide = new long[count];
         for (int i = 0; i < count; i++) {
             if (ids[i] < 0) {
-                throw new MillraceException(source + ": " + ids[i] + " is no token id: ids start at 0");
+                throw new MillraceException(
+                        source + ": " + ids[i] + " is no token id: ids start at 0");
             }
             wide[i] = ids[i];
         }
@@ -88,7 +96,8 @@ final class NativeTokenizer implements Tokenizer {
         } catch (IllegalStateException e) {
             throw e;
         } catch (RuntimeException e) {
-            throw new MillraceException(source + ": the tokenizer cannot decode these ids: " + oneLine(e), e);
+            throw new MillraceException(
+                    source + ": the tokenizer cannot decode these ids: " + oneLine(e), e);
         } finally {
             life.readLock().unlock();
         }
@@ -105,7 +114,9 @@ final class NativeTokenizer implements Tokenizer {
     @Override
     public OptionalInt tokenId(String token) {
         int[] ids = encode(token, false);
-        return ids.length == 1 && decode(ids, false).equals(token) ? OptionalInt.of(ids[0]) : OptionalInt.empty();
+        return ids.length == 1 && decode(ids, false).equals(token)
+                ? OptionalInt.of(ids[0])
+                : OptionalInt.empty();
     }
 
     @Override
@@ -144,14 +155,18 @@ final class NativeTokenizer implements Tokenizer {
         return handle;
     }
 
-    /** Replaces unpaired surrogates: the native side would spoil every supplementary character of the same text. */
+    /**
+     * Replaces unpaired surrogates: the native side would spoil every supplementary character of
+     * the same text.
+     */
     private static String wellFormed(String text) {
         StringBuilder repaired = null;
         for (int i = 0; i < text.length(); i++) {
             if (!Character.isSurrogate(text.charAt(i))) {
                 continue;
             }
-            if (i + 1 < text.length() && Character.isSurrogatePair(text.charAt(i), text.charAt(i + 1))) {
+            if (i + 1 < text.length()
+                    && Character.isSurrogatePair(text.charAt(i), text.charAt(i + 1))) {
                 i++;
                 continue;
             }

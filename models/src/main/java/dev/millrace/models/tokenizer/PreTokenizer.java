@@ -5,15 +5,27 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * The ways in which byte-level BPE families cut text into pieces before merging, under the names that GGUF files use for
- * them ({@code tokenizer.ggml.pre}). The patterns are those of the families' published {@code tokenizer.json} files.
+ * The ways in which byte-level BPE families cut text into pieces before merging, under the names
+ * that GGUF files use for them ({@code tokenizer.ggml.pre}). The patterns are those of the
+ * families' published {@code tokenizer.json} files.
  */
 enum PreTokenizer {
-    GPT2(false, null, byteLevel(true), "gpt-2", "phi-2", "olmo", "mpt", "roberta-bpe", "jina-v2-es", "jina-v2-de"),
+    GPT2(
+            false,
+            null,
+            byteLevel(true),
+            "gpt-2",
+            "phi-2",
+            "olmo",
+            "mpt",
+            "roberta-bpe",
+            "jina-v2-es",
+            "jina-v2-de"),
     DIGITS(
             false,
             null,
-            "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true}," + byteLevel(true)
+            "{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Digits\",\"individual_digits\":true},"
+                    + byteLevel(true)
                     + "]}",
             "smollm",
             "starcoder",
@@ -34,17 +46,19 @@ enum PreTokenizer {
     QWEN2(
             false,
             "{\"type\":\"NFC\"}",
-            split("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
-                    + "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
+            split(
+                    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*"
+                            + "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
             "qwen2",
             "deepseek-r1-qwen",
             "stablelm2"),
     TEKKEN(
             true,
             null,
-            split("[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
-                    + "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
-                    + "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
+            split(
+                    "[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]*[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]+"
+                            + "|[^\\r\\n\\p{L}\\p{N}]?[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]+[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]*"
+                            + "|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"),
             "tekken"),
     /** What llama.cpp does where the converter knew no better. */
     DEFAULT(
@@ -57,9 +71,9 @@ enum PreTokenizer {
                     "[0-9][0-9][0-9]"),
             "default");
 
-
     /** Whether a whole piece that is a token stays one. */
     final boolean ignoreMerges;
+
     /** The normalizer that goes with it, or null. */
     final String normalizer;
 
@@ -82,7 +96,9 @@ enum PreTokenizer {
     }
 
     private static String byteLevel(boolean gpt2Pattern) {
-        return "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":" + gpt2Pattern + "}";
+        return "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":"
+                + gpt2Pattern
+                + "}";
     }
 
     /** Cuts by each pattern in turn, then spells the bytes. */

@@ -35,7 +35,8 @@ final class Specs {
     }
 
     /**
-     * SentencePiece BPE as Llama 1 and 2 have it: spaces as U+2581, unknown characters as byte tokens.
+     * SentencePiece BPE as Llama 1 and 2 have it: spaces as U+2581, unknown characters as byte
+     * tokens.
      *
      * @param spacePrefix whether a space is put before the text
      */
@@ -47,41 +48,63 @@ final class Specs {
             boolean byteFallback,
             boolean spacePrefix,
             String postProcessor) {
-        String replace = "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\u2581\"}";
-        String normalizer = spacePrefix
-                ? "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\u2581\"}," + replace + "]}"
-                : replace;
-        String strip = spacePrefix ? ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}" : "";
-        String decoder = "{\"type\":\"Sequence\",\"decoders\":["
-                + "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\u2581\"},\"content\":\" \"},"
-                + "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}" + strip + "]}";
+        String replace =
+                "{\"type\":\"Replace\",\"pattern\":{\"String\":\" \"},\"content\":\"\u2581\"}";
+        String normalizer =
+                spacePrefix
+                        ? "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"Prepend\",\"prepend\":\"\u2581\"},"
+                                + replace
+                                + "]}"
+                        : replace;
+        String strip =
+                spacePrefix ? ",{\"type\":\"Strip\",\"content\":\" \",\"start\":1,\"stop\":0}" : "";
+        String decoder =
+                "{\"type\":\"Sequence\",\"decoders\":["
+                        + "{\"type\":\"Replace\",\"pattern\":{\"String\":\"\u2581\"},\"content\":\" \"},"
+                        + "{\"type\":\"ByteFallback\"},{\"type\":\"Fuse\"}"
+                        + strip
+                        + "]}";
         return new TokenizerSpec(
-                new Bpe(vocabulary, merges, unknown, byteFallback, false), added, normalizer, null, postProcessor, decoder);
+                new Bpe(vocabulary, merges, unknown, byteFallback, false),
+                added,
+                normalizer,
+                null,
+                postProcessor,
+                decoder);
     }
 
     /**
      * BERT's WordPiece.
      *
      * @param source what a message about a missing special token names
-     * @param lowercase whether the vocabulary is uncased: text is lowercased and its accents dropped
+     * @param lowercase whether the vocabulary is uncased: text is lowercased and its accents
+     *     dropped
      */
-    static TokenizerSpec wordPiece(Map<String, Integer> vocabulary, boolean lowercase, String source) {
+    static TokenizerSpec wordPiece(
+            Map<String, Integer> vocabulary, boolean lowercase, String source) {
         for (String needed : List.of("[UNK]", "[CLS]", "[SEP]")) {
             if (!vocabulary.containsKey(needed)) {
-                throw new MillraceException(source + ": the vocabulary has no " + needed + " token; this is no BERT vocabulary");
+                throw new MillraceException(
+                        source
+                                + ": the vocabulary has no "
+                                + needed
+                                + " token; this is no BERT vocabulary");
             }
         }
-        List<AddedToken> added = Stream.of("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-                .filter(vocabulary::containsKey)
-                .map(token -> new AddedToken(vocabulary.get(token), token, true))
-                .toList();
+        List<AddedToken> added =
+                Stream.of("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+                        .filter(vocabulary::containsKey)
+                        .map(token -> new AddedToken(vocabulary.get(token), token, true))
+                        .toList();
         AddedToken cls = new AddedToken(vocabulary.get("[CLS]"), "[CLS]", true);
         AddedToken sep = new AddedToken(vocabulary.get("[SEP]"), "[SEP]", true);
         return new TokenizerSpec(
                 new WordPiece(vocabulary, "[UNK]"),
                 added,
                 "{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,\"strip_accents\":null,"
-                        + "\"lowercase\":" + lowercase + "}",
+                        + "\"lowercase\":"
+                        + lowercase
+                        + "}",
                 "{\"type\":\"BertPreTokenizer\"}",
                 template(List.of(cls), List.of(sep)),
                 "{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true}");
@@ -116,16 +139,18 @@ final class Specs {
             json.writeEndArray();
             json.writeName("special_tokens");
             json.writeStartObject();
-            Stream.concat(before.stream(), after.stream()).distinct().forEach(token -> {
-                json.writeName(token.text());
-                json.writeStartObject();
-                json.writeStringProperty("id", token.text());
-                json.writeName("ids");
-                json.writeArray(new int[] {token.id()}, 0, 1);
-                json.writeName("tokens");
-                json.writeArray(new String[] {token.text()}, 0, 1);
-                json.writeEndObject();
-            });
+            Stream.concat(before.stream(), after.stream())
+                    .distinct()
+                    .forEach(token -> {
+                        json.writeName(token.text());
+                        json.writeStartObject();
+                        json.writeStringProperty("id", token.text());
+                        json.writeName("ids");
+                        json.writeArray(new int[] {token.id()}, 0, 1);
+                        json.writeName("tokens");
+                        json.writeArray(new String[] {token.text()}, 0, 1);
+                        json.writeEndObject();
+                    });
             json.writeEndObject();
             json.writeEndObject();
         }

@@ -4,17 +4,21 @@ import dev.millrace.core.MillraceException;
 import java.util.List;
 
 /**
- * Finds stop strings in text that arrives in pieces, and holds back text that may be the beginning of one.
+ * Finds stop strings in text that arrives in pieces, and holds back text that may be the beginning
+ * of one.
  *
- * <p>The texts returned, joined, are the whole text up to the stop string that is complete first (of two that end
- * together, the longer), which is left out: how the text was cut into pieces makes no difference.
+ * <p>The texts returned, joined, are the whole text up to the stop string that is complete first
+ * (of two that end together, the longer), which is left out: how the text was cut into pieces makes
+ * no difference.
  */
 public final class StopScanner {
     private final List<String> stops;
     private final StringBuilder held = new StringBuilder();
     private String found;
 
-    /** @param stops strings that end the text; none of them empty */
+    /**
+     * @param stops strings that end the text; none of them empty
+     */
     public StopScanner(List<String> stops) {
         if (stops.contains("")) {
             throw new MillraceException("a stop string is empty; leave it out or give it text");
@@ -48,7 +52,9 @@ public final class StopScanner {
         return found != null;
     }
 
-    /** What was held back, at the end of the text: no stop string came of it. Empty once stopped. */
+    /**
+     * What was held back, at the end of the text: no stop string came of it. Empty once stopped.
+     */
     public String finish() {
         return found == null ? give(held.length()) : "";
     }

@@ -3,30 +3,47 @@ package dev.millrace.models.tokenizer;
 import java.util.Arrays;
 
 /**
- * Turns ids that arrive one by one into text that never ends in half a UTF-8 character; special tokens have no text.
+ * Turns ids that arrive one by one into text that never ends in half a UTF-8 character; special
+ * tokens have no text.
  *
- * <p>A token may hold only some bytes of a character; the library decodes such a tail as U+FFFD, so text that ends in
- * U+FFFD is held back until more ids complete it. The texts returned, {@link #finish()}'s last, joined, equal decoding all
- * ids at once: always for byte-level BPE and WordPiece. (A SentencePiece vocabulary spells unknown bytes one token each,
- * and the library judges a whole run of them together: where such a run is no valid UTF-8 the number of U+FFFD may
+ * <p>A token may hold only some bytes of a character; the library decodes such a tail as U+FFFD, so
+ * text that ends in U+FFFD is held back until more ids complete it. The texts returned, {@link
+ * #finish()}'s last, joined, equal decoding all ids at once: always for byte-level BPE and
+ * WordPiece. (A SentencePiece vocabulary spells unknown bytes one token each, and the library
+ * judges a whole run of them together: where such a run is no valid UTF-8 the number of U+FFFD may
  * differ.)
  *
- * <p>Only unfinished text is decoded again, so the cost of a token does not grow with the text. One stream, one thread.
+ * <p>Only unfinished text is decoded again, so the cost of a token does not grow with the text. One
+ * stream, one thread.
  */
 public final class StreamDecoder {
-    /** Unfinished ids beyond which the settled part of their text is given out: invalid bytes can go on for ever. */
+    /**
+     * Unfinished ids beyond which the settled part of their text is given out: invalid bytes can go
+     * on for ever.
+     */
     private static final int LONGEST_WAIT = 16;
 
-    /** A UTF-8 character has at most four bytes, a token at least one: an unfinished one lies in the last three tokens. */
+    /**
+     * A UTF-8 character has at most four bytes, a token at least one: an unfinished one lies in the
+     * last three tokens.
+     */
     private static final int LONGEST_TAIL = 3;
 
     private final NativeTokenizer tokenizer;
-    /** An id with ordinary text, to stand for everything already given out; -1 where the vocabulary has none. */
+
+    /**
+     * An id with ordinary text, to stand for everything already given out; -1 where the vocabulary
+     * has none.
+     */
     private final int anchor;
 
     private int[] window = new int[LONGEST_WAIT + 2];
     private int length;
-    /** Ids at the start of the window, and characters at the start of its text, that are already given out. */
+
+    /**
+     * Ids at the start of the window, and characters at the start of its text, that are already
+     * given out.
+     */
     private int givenIds;
 
     private int givenChars;
@@ -36,13 +53,17 @@ public final class StreamDecoder {
         this.anchor = anchor;
     }
 
-    /** The text that this id completes; empty for a special token and while a character is unfinished. */
+    /**
+     * The text that this id completes; empty for a special token and while a character is
+     * unfinished.
+     */
     public String push(int id) {
         append(id);
         String text = text(length);
         boolean late = length - givenIds > LONGEST_WAIT;
         if (text.length() <= givenChars) {
-            // Special tokens, or a space that is dropped at the start of a text and so must stay in the window.
+            // Special tokens, or a space that is dropped at the start of a text and so must stay in
+            // the window.
             if (givenChars > 0 || late) {
                 length = givenIds;
             }
@@ -82,9 +103,14 @@ public final class StreamDecoder {
         return given;
     }
 
-    /** Of a long run that still ends in an invalid byte, gives out all but the ids that may yet become a character. */
+    /**
+     * Of a long run that still ends in an invalid byte, gives out all but the ids that may yet
+     * become a character.
+     */
     private String giveSettled(String text) {
-        for (int tail = Math.min(LONGEST_TAIL, length - givenIds); tail > 0 && anchor >= 0; tail--) {
+        for (int tail = Math.min(LONGEST_TAIL, length - givenIds);
+                tail > 0 && anchor >= 0;
+                tail--) {
             String head = text(length - tail);
             int[] last = new int[tail + 1];
             last[0] = anchor;

@@ -15,7 +15,8 @@ import java.util.Map;
  * @param tokenizerClass {@code tokenizer_class}, or an empty string
  * @param bosToken spelling of the begin-of-sequence token, or null; {@code eosToken} likewise
  * @param lowercase {@code do_lower_case}, or null
- * @param chatTemplates chat templates by name, a lone one under {@code default}; empty where there is none
+ * @param chatTemplates chat templates by name, a lone one under {@code default}; empty where there
+ *     is none
  */
 public record TokenizerConfig(
         String source,
@@ -88,7 +89,9 @@ public record TokenizerConfig(
                 }
                 yield templates;
             }
-            default -> throw new BadField("chat_template", "should be a string or a list of {name, template}");
+            default ->
+                    throw new BadField(
+                            "chat_template", "should be a string or a list of {name, template}");
         };
     }
 
@@ -97,10 +100,15 @@ public record TokenizerConfig(
         if (value instanceof Map<?, ?> byId) {
             for (Map.Entry<?, ?> entry : byId.entrySet()) {
                 String field = "added_tokens_decoder[" + entry.getKey() + "]";
-                if (!(entry.getValue() instanceof Map<?, ?> token) || !(token.get("content") instanceof String text)) {
+                if (!(entry.getValue() instanceof Map<?, ?> token)
+                        || !(token.get("content") instanceof String text)) {
                     throw new BadField(field, "should be an object with content");
                 }
-                tokens.add(new AddedToken(id(entry.getKey(), field), text, Boolean.TRUE.equals(token.get("special"))));
+                tokens.add(
+                        new AddedToken(
+                                id(entry.getKey(), field),
+                                text,
+                                Boolean.TRUE.equals(token.get("special"))));
             }
         }
         return List.copyOf(tokens);

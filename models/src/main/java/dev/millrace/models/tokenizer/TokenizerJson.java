@@ -8,9 +8,10 @@ import tools.jackson.core.JsonToken;
 /**
  * Checks a {@code tokenizer.json} before the native library sees it.
  *
- * <p>The library reports many mistakes, without naming the field; on others (a template that names an unknown token, an
- * empty prefix, a short character map, ...) it aborts the whole process. So: known components only, each with those fields
- * checked whose wrong values abort, and ids in bounds.
+ * <p>The library reports many mistakes, without naming the field; on others (a template that names
+ * an unknown token, an empty prefix, a short character map, ...) it aborts the whole process. So:
+ * known components only, each with those fields checked whose wrong values abort, and ids in
+ * bounds.
  */
 final class TokenizerJson {
     /** Far above any published vocabulary (about 260,000), and small enough to size tables by. */
@@ -23,7 +24,9 @@ final class TokenizerJson {
 
     private TokenizerJson() {}
 
-    /** @return the vocabulary size: one more than the largest id of model and added tokens */
+    /**
+     * @return the vocabulary size: one more than the largest id of model and added tokens
+     */
     static int check(JsonParser p) {
         TokenizerJson json = new TokenizerJson();
         json.document(p);
@@ -39,8 +42,9 @@ final class TokenizerJson {
                 case "model" -> model(p);
                 case "added_tokens" -> addedTokens(p);
                 case "normalizer", "pre_tokenizer", "post_processor", "decoder" ->
-                    Components.check(name, Json.value(p, name));
-                // Truncation and padding are switched off after loading; "version" is the library's affair.
+                        Components.check(name, Json.value(p, name));
+                // Truncation and padding are switched off after loading; "version" is the library's
+                // affair.
                 default -> p.skipChildren();
             }
         }
@@ -48,7 +52,8 @@ final class TokenizerJson {
             throw new BadField("model.vocab", "is missing; this is no tokenizer.json");
         }
         if (type == null) {
-            throw new BadField("model.type", "is missing; BPE, WordPiece, WordLevel or Unigram is needed");
+            throw new BadField(
+                    "model.type", "is missing; BPE, WordPiece, WordLevel or Unigram is needed");
         }
         if (type.equals("BPE") && subwordPrefix != null) {
             throw new BadField("model.continuing_subword_prefix", "is not supported for BPE");
@@ -75,7 +80,10 @@ final class TokenizerJson {
         type = p.getString();
         switch (type) {
             case "BPE", "WordPiece", "WordLevel", "Unigram" -> {}
-            default -> throw new BadField("model.type", type + " is not known; BPE, WordPiece, WordLevel, Unigram are");
+            default ->
+                    throw new BadField(
+                            "model.type",
+                            type + " is not known; BPE, WordPiece, WordLevel, Unigram are");
         }
     }
 
@@ -93,7 +101,8 @@ final class TokenizerJson {
             p.nextToken();
             Json.expect(p, JsonToken.VALUE_STRING, field + "[0]");
             if (!p.nextToken().isNumeric()) {
-                throw new BadField(field + "[1]", "should be a score, found " + Json.name(p.currentToken()));
+                throw new BadField(
+                        field + "[1]", "should be a score, found " + Json.name(p.currentToken()));
             }
             p.nextToken();
             Json.expect(p, JsonToken.END_ARRAY, field);
@@ -111,7 +120,9 @@ final class TokenizerJson {
                     || p.nextToken() != JsonToken.VALUE_STRING
                     || p.nextToken() != JsonToken.VALUE_STRING
                     || p.nextToken() != JsonToken.END_ARRAY) {
-                throw new BadField("model.merges[" + i + "]", "should be \"left right\" or [\"left\", \"right\"]");
+                throw new BadField(
+                        "model.merges[" + i + "]",
+                        "should be \"left right\" or [\"left\", \"right\"]");
             }
         }
     }

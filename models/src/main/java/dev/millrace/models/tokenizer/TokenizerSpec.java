@@ -28,7 +28,8 @@ record TokenizerSpec(
     /**
      * Byte-pair encoding.
      *
-     * @param unknown the token for unknown text, or {@code null}: byte-level vocabularies know every byte
+     * @param unknown the token for unknown text, or {@code null}: byte-level vocabularies know
+     *     every byte
      * @param byteFallback whether unknown characters become tokens such as {@code <0x0A>}
      * @param ignoreMerges whether a whole piece that is a token stays one, whatever the merges say
      */
@@ -42,7 +43,6 @@ record TokenizerSpec(
 
     /** BERT's longest-match-first pieces; those inside a word begin with {@code ##}. */
     record WordPiece(Map<String, Integer> vocabulary, String unknown) implements Model {}
-
 
     int vocabularySize() {
         int largest = -1;

@@ -10,17 +10,19 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Opens the tokenizer of a checkpoint, in whichever form it comes; everything but a {@code tokenizer.json} is rewritten as
- * one. Files are checked first: each failure is one {@link MillraceException} that names the file and the field.
+ * Opens the tokenizer of a checkpoint, in whichever form it comes; everything but a {@code
+ * tokenizer.json} is rewritten as one. Files are checked first: each failure is one {@link
+ * MillraceException} that names the file and the field.
  *
- * <p>Opening may run on any thread, also while other threads open others: the native library is loaded once.
+ * <p>Opening may run on any thread, also while other threads open others: the native library is
+ * loaded once.
  */
 public final class Tokenizers {
     private Tokenizers() {}
 
     /**
-     * The tokenizer of a checkpoint directory: {@code tokenizer.json}, else {@code vocab.json} with {@code merges.txt}, else
-     * {@code vocab.txt}.
+     * The tokenizer of a checkpoint directory: {@code tokenizer.json}, else {@code vocab.json} with
+     * {@code merges.txt}, else {@code vocab.txt}.
      */
     public static Tokenizer ofDirectory(Path directory) {
         Path json = directory.resolve("tokenizer.json");
@@ -36,16 +38,19 @@ public final class Tokenizers {
         if (Files.exists(words)) {
             return ofWordPiece(words);
         }
-        throw new MillraceException(directory + ": no tokenizer in it (tokenizer.json, vocab.json with merges.txt, or vocab.txt)"
-                + (Files.exists(directory.resolve("tokenizer.model"))
-                        ? "; tokenizer.model alone is not read: save the checkpoint with its fast tokenizer"
-                        : "; pass token ids with --ids instead of text"));
+        throw new MillraceException(
+                directory
+                        + ": no tokenizer in it (tokenizer.json, vocab.json with merges.txt, or vocab.txt)"
+                        + (Files.exists(directory.resolve("tokenizer.model"))
+                                ? "; tokenizer.model alone is not read: save the checkpoint with its fast tokenizer"
+                                : "; pass token ids with --ids instead of text"));
     }
 
     /** Whether {@link #ofDirectory} would find the files of a tokenizer. */
     public static boolean isIn(Path directory) {
         return Files.exists(directory.resolve("tokenizer.json"))
-                || Files.exists(directory.resolve("vocab.json")) && Files.exists(directory.resolve("merges.txt"))
+                || Files.exists(directory.resolve("vocab.json"))
+                        && Files.exists(directory.resolve("merges.txt"))
                 || Files.exists(directory.resolve("vocab.txt"));
     }
 
@@ -65,16 +70,19 @@ public final class Tokenizers {
     }
 
     /**
-     * As {@link #ofJson(byte[], String)}, for text that ships with the program and so needs no check: about 15 ms instead of
-     * 100 at process start.
+     * As {@link #ofJson(byte[], String)}, for text that ships with the program and so needs no
+     * check: about 15 ms instead of 100 at process start.
      */
     public static Tokenizer ofBundledJson(byte[] json, String source) {
         return NativeTokenizer.of(
-                new String(json, StandardCharsets.UTF_8), source, () -> Json.read(source, json, TokenizerJson::check));
+                new String(json, StandardCharsets.UTF_8),
+                source,
+                () -> Json.read(source, json, TokenizerJson::check));
     }
 
     /**
-     * GPT-2's two files, or RoBERTa's or Qwen2's as a {@code tokenizer_config.json} beside them says.
+     * GPT-2's two files, or RoBERTa's or Qwen2's as a {@code tokenizer_config.json} beside them
+     * says.
      *
      * @param vocab {@code vocab.json}: {token: id}
      * @param merges {@code merges.txt}: "left right", the first merged first
@@ -83,7 +91,9 @@ public final class Tokenizers {
         TokenizerConfig config = TokenizerConfig.beside(vocab);
         Map<String, Integer> vocabulary = Vocabularies.vocabJson(vocab);
         if (!vocabulary.containsKey("\u0120")) {
-            throw new MillraceException(vocab + ": is no byte-level vocabulary (it has no token \u0120, the space); supply a tokenizer.json");
+            throw new MillraceException(
+                    vocab
+                            + ": is no byte-level vocabulary (it has no token \u0120, the space); supply a tokenizer.json");
         }
         List<AddedToken> added = new ArrayList<>(config.addedTokens());
         PreTokenizer cut = PreTokenizer.GPT2;
@@ -91,7 +101,8 @@ public final class Tokenizers {
         switch (config.kind()) {
             case "GPT2", "" -> {
                 if (added.isEmpty() && vocabulary.containsKey("<|endoftext|>")) {
-                    added.add(new AddedToken(vocabulary.get("<|endoftext|>"), "<|endoftext|>", true));
+                    added.add(
+                            new AddedToken(vocabulary.get("<|endoftext|>"), "<|endoftext|>", true));
                 }
             }
             case "Qwen2" -> cut = PreTokenizer.QWEN2;
@@ -99,23 +110,32 @@ public final class Tokenizers {
                 added.clear();
                 for (String token : List.of("<s>", "<pad>", "</s>", "<unk>", "<mask>")) {
                     if (!vocabulary.containsKey(token)) {
-                        throw new MillraceException(vocab + ": has no token " + token + ", which a RoBERTa vocabulary has");
+                        throw new MillraceException(
+                                vocab
+                                        + ": has no token "
+                                        + token
+                                        + ", which a RoBERTa vocabulary has");
                     }
                     added.add(new AddedToken(vocabulary.get(token), token, true));
                 }
                 around = Specs.template(List.of(added.get(0)), List.of(added.get(2)));
             }
             default ->
-                throw new MillraceException(config.source() + ": tokenizer_class " + config.kind()
-                        + "Tokenizer cannot be built from vocab.json and merges.txt; supply a tokenizer.json");
+                    throw new MillraceException(
+                            config.source()
+                                    + ": tokenizer_class "
+                                    + config.kind()
+                                    + "Tokenizer cannot be built from vocab.json and merges.txt; supply a tokenizer.json");
         }
         List<Merge> ranked = Vocabularies.merges(merges);
-        return open(Specs.byteLevel(vocabulary, ranked, added, cut, around), vocab + " and " + merges.getFileName());
+        return open(
+                Specs.byteLevel(vocabulary, ranked, added, cut, around),
+                vocab + " and " + merges.getFileName());
     }
 
     /**
-     * BERT's {@code vocab.txt}. Whether text is lowercased says {@code do_lower_case} in a {@code tokenizer_config.json}
-     * beside it; without one, whether the vocabulary is free of capitals.
+     * BERT's {@code vocab.txt}. Whether text is lowercased says {@code do_lower_case} in a {@code
+     * tokenizer_config.json} beside it; without one, whether the vocabulary is free of capitals.
      */
     public static Tokenizer ofWordPiece(Path vocab) {
         Map<String, Integer> vocabulary = Vocabularies.vocabTxt(vocab);

@@ -1,7 +1,6 @@
 package dev.millrace.models.tokenizer;
 
 import dev.millrace.core.MillraceException;
-import dev.millrace.models.tokenizer.Json.BadField;
 import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
@@ -14,7 +13,10 @@ import java.util.function.ObjIntConsumer;
 import tools.jackson.core.JsonParser;
 import tools.jackson.core.JsonToken;
 
-/** Readers of the vocabulary files that go with a checkpoint: {@code vocab.json}, {@code merges.txt}, {@code vocab.txt}. */
+/**
+ * Readers of the vocabulary files that go with a checkpoint: {@code vocab.json}, {@code
+ * merges.txt}, {@code vocab.txt}.
+ */
 final class Vocabularies {
     private Vocabularies() {}
 
@@ -32,10 +34,12 @@ final class Vocabularies {
 
     static Map<String, Integer> vocabJson(Path file) {
         Map<String, Integer> vocabulary = new LinkedHashMap<>();
-        Json.read(file, p -> {
-            ids(p, "(document)", vocabulary::put);
-            return vocabulary;
-        });
+        Json.read(
+                file,
+                p -> {
+                    ids(p, "(document)", vocabulary::put);
+                    return vocabulary;
+                });
         return vocabulary;
     }
 
@@ -59,8 +63,15 @@ final class Vocabularies {
         for (String token : lines(file)) {
             Integer before = vocabulary.putIfAbsent(token, vocabulary.size());
             if (before != null) {
-                throw new MillraceException(file + ": line " + (vocabulary.size() + 1) + " repeats the token \"" + token
-                        + "\" of line " + (before + 1) + "; every token has one line");
+                throw new MillraceException(
+                        file
+                                + ": line "
+                                + (vocabulary.size() + 1)
+                                + " repeats the token \""
+                                + token
+                                + "\" of line "
+                                + (before + 1)
+                                + "; every token has one line");
             }
         }
         return vocabulary;
@@ -68,7 +79,8 @@ final class Vocabularies {
 
     private static List<String> lines(Path file) {
         try {
-            CharSequence text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(Json.bytes(file)));
+            CharSequence text =
+                    StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(Json.bytes(file)));
             List<String> lines = new ArrayList<>(List.of(text.toString().split("\r?\n", -1)));
             while (!lines.isEmpty() && lines.getLast().isEmpty()) {
                 lines.removeLast();
@@ -84,7 +96,8 @@ final class Vocabularies {
         static Merge of(String text, String where) {
             int space = text.indexOf(' ', 1);
             if (space < 0 || space == text.length() - 1) {
-                throw new MillraceException(where + " should be a merge, \"left right\", found \"" + text + "\"");
+                throw new MillraceException(
+                        where + " should be a merge, \"left right\", found \"" + text + "\"");
             }
             return new Merge(text.substring(0, space), text.substring(space + 1));
         }

@@ -4,11 +4,17 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 
-/** GPT-2's spelling of bytes as letters, and its merges out of token ranks; strings hold one byte a char. */
+/**
+ * GPT-2's spelling of bytes as letters, and its merges out of token ranks; strings hold one byte a
+ * char.
+ */
 final class ByteLetters {
     private ByteLetters() {}
 
-    /** Printable bytes of Latin-1 stand for themselves, the others for U+0100, U+0101, ... in their order. */
+    /**
+     * Printable bytes of Latin-1 stand for themselves, the others for U+0100, U+0101, ... in their
+     * order.
+     */
     static String spell(String bytes) {
         StringBuilder letters = new StringBuilder();
         bytes.chars().forEach(b -> letters.append(letter(b)));
@@ -27,7 +33,10 @@ final class ByteLetters {
         return b >= '!' && b <= '~' || b >= 0xA1 && b <= 0xAC || b >= 0xAE && b <= 0xFF;
     }
 
-    /** The two parts that are left when a token is built with only the merges that come before its own. */
+    /**
+     * The two parts that are left when a token is built with only the merges that come before its
+     * own.
+     */
     static String[] lastMerge(String token, Map<String, Integer> ranks, int rank) {
         List<String> parts = new ArrayList<>();
         token.chars().forEach(c -> parts.add(String.valueOf((char) c)));

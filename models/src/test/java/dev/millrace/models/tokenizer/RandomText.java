@@ -4,12 +4,51 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 
-/** Text of every kind: words, digits, punctuation, white space, accents, CJK, emoji with joiners, controls. */
+/**
+ * Text of every kind: words, digits, punctuation, white space, accents, CJK, emoji with joiners,
+ * controls.
+ */
 final class RandomText {
     private static final String[] WORDS = {
-        "the", " of", "Once", "didn't", "we'LL", "naïve", "straße", "Привет", "日本語", "的", "한국어", "العربية", "🙂", "👩‍👩‍👧",
-        "🏳️‍🌈", "é", "e\u0301", " ", "  ", "\n", "\r\n", "\t", "...", "--", "“quoted”", "123", "4567", "3.14", "x=1;", "\u00a0",
-        "\u200b", "\u2581", "\u0000", "\ufffd", "\ufeff", "<s>", "[CLS]", "##", "😀😀"
+        "the",
+        " of",
+        "Once",
+        "didn't",
+        "we'LL",
+        "naïve",
+        "straße",
+        "Привет",
+        "日本語",
+        "的",
+        "한국어",
+        "العربية",
+        "🙂",
+        "👩‍👩‍👧",
+        "🏳️‍🌈",
+        "é",
+        "e\u0301",
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\t",
+        "...",
+        "--",
+        "“quoted”",
+        "123",
+        "4567",
+        "3.14",
+        "x=1;",
+        "\u00a0",
+        "\u200b",
+        "\u2581",
+        "\u0000",
+        "\ufffd",
+        "\ufeff",
+        "<s>",
+        "[CLS]",
+        "##",
+        "😀😀"
     };
 
     private RandomText() {}

@@ -37,7 +37,10 @@ class StopScannerTest {
         long seed = ThreadLocalRandom.current().nextLong();
         Random random = new Random(seed);
         for (int round = 0; round < 5_000; round++) {
-            List<String> stops = List.of(word(random, 1 + random.nextInt(4)), word(random, 1 + random.nextInt(4)));
+            List<String> stops =
+                    List.of(
+                            word(random, 1 + random.nextInt(4)),
+                            word(random, 1 + random.nextInt(4)));
             String text = word(random, random.nextInt(20));
             StopScanner whole = new StopScanner(stops);
             String expected = whole.push(text) + whole.finish();
@@ -49,8 +52,12 @@ class StopScannerTest {
                 at = next;
             }
             pieces.append(cut.finish());
-            assertThat(pieces).as("seed %d, stops %s, text %s", seed, stops, text).hasToString(expected);
-            assertThat(cut.found()).as("seed %d, stops %s, text %s", seed, stops, text).isEqualTo(whole.found());
+            assertThat(pieces)
+                    .as("seed %d, stops %s, text %s", seed, stops, text)
+                    .hasToString(expected);
+            assertThat(cut.found())
+                    .as("seed %d, stops %s, text %s", seed, stops, text)
+                    .isEqualTo(whole.found());
             assertThat(stops.stream().anyMatch(text::contains)).isEqualTo(whole.stopped());
         }
     }
@@ -61,7 +68,8 @@ class StopScannerTest {
     }
 
     private static String word(Random random, int length) {
-        return random.ints(length, 'a', 'd').collect(StringBuilder::new, (b, c) -> b.append((char) c), StringBuilder::append)
+        return random.ints(length, 'a', 'd')
+                .collect(StringBuilder::new, (b, c) -> b.append((char) c), StringBuilder::append)
                 .toString();
     }
 }

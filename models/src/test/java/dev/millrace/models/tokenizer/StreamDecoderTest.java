@@ -14,7 +14,9 @@ class StreamDecoderTest {
 
     @BeforeAll
     static void open() throws IOException {
-        tokenizer = Tokenizers.ofBundledJson(TokenizerTest.resource(TokenizerTest.EMBEDDED), "embedded tokenizer");
+        tokenizer =
+                Tokenizers.ofBundledJson(
+                        TokenizerTest.resource(TokenizerTest.EMBEDDED), "embedded tokenizer");
     }
 
     @AfterAll
@@ -67,7 +69,9 @@ class StreamDecoderTest {
                 joined.append(stream.push(id));
             }
             joined.append(stream.finish());
-            assertThat(joined).as("seed %d, round %d", seed, round).hasToString(tokenizer.decode(ids, true));
+            assertThat(joined)
+                    .as("seed %d, round %d", seed, round)
+                    .hasToString(tokenizer.decode(ids, true));
         }
     }
 

@@ -27,7 +27,8 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 class TokenizerTest {
-    static final String EMBEDDED = "/dev/millrace/models/embedded/millrace-classics-8m/tokenizer.json";
+    static final String EMBEDDED =
+            "/dev/millrace/models/embedded/millrace-classics-8m/tokenizer.json";
 
     private static byte[] json;
     private static Tokenizer embedded;
@@ -53,7 +54,9 @@ class TokenizerTest {
     void textComesBackFromItsIds() {
         long seed = ThreadLocalRandom.current().nextLong();
         for (String text : RandomText.many(seed, 500)) {
-            assertThat(embedded.decode(embedded.encode(text, false), false)).as("seed %d", seed).isEqualTo(text);
+            assertThat(embedded.decode(embedded.encode(text, false), false))
+                    .as("seed %d", seed)
+                    .isEqualTo(text);
         }
     }
 
@@ -77,10 +80,14 @@ class TokenizerTest {
     @Test
     void theVocabularySizeCountsAddedTokens() {
         assertThat(embedded.vocabularySize()).isEqualTo(8192);
-        String more = new String(json, StandardCharsets.UTF_8)
-                .replaceFirst("\"added_tokens\": \\[", "\"added_tokens\": [{\"id\": 8192, \"content\": \"<|x|>\", \"single_word\":"
-                        + " false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true},");
-        try (Tokenizer tokenizer = Tokenizers.ofJson(more.getBytes(StandardCharsets.UTF_8), "changed")) {
+        String more =
+                new String(json, StandardCharsets.UTF_8)
+                        .replaceFirst(
+                                "\"added_tokens\": \\[",
+                                "\"added_tokens\": [{\"id\": 8192, \"content\": \"<|x|>\", \"single_word\":"
+                                        + " false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, \"special\": true},");
+        try (Tokenizer tokenizer =
+                Tokenizers.ofJson(more.getBytes(StandardCharsets.UTF_8), "changed")) {
             assertThat(tokenizer.vocabularySize()).isEqualTo(8193);
             assertThat(tokenizer.encode("a<|x|>", false)).endsWith(8192);
         }
@@ -95,7 +102,8 @@ class TokenizerTest {
     @Test
     void idsOutsideTheVocabularyHaveNoText() {
         assertThat(embedded.decode(new int[] {8192, Integer.MAX_VALUE}, false)).isEmpty();
-        assertThatThrownBy(() -> embedded.decode(new int[] {-1}, false)).hasMessageContaining("-1 is no token id");
+        assertThatThrownBy(() -> embedded.decode(new int[] {-1}, false))
+                .hasMessageContaining("-1 is no token id");
     }
 
     @Test
@@ -105,9 +113,12 @@ class TokenizerTest {
         try (Tokenizer two = Tokenizers.ofDirectory(directory)) {
             assertThat(two.vocabularySize()).isEqualTo(8192);
             for (String text : RandomText.many(seed, 300)) {
-                assertThat(two.encode(text, false)).as("seed %d, text %s", seed, text).isEqualTo(embedded.encode(text, false));
+                assertThat(two.encode(text, false))
+                        .as("seed %d, text %s", seed, text)
+                        .isEqualTo(embedded.encode(text, false));
             }
-            assertThat(two.encode("a<|endoftext|>", false)).isEqualTo(embedded.encode("a<|endoftext|>", false));
+            assertThat(two.encode("a<|endoftext|>", false))
+                    .isEqualTo(embedded.encode("a<|endoftext|>", false));
         }
     }
 
@@ -115,23 +126,37 @@ class TokenizerTest {
     void ggufMetadataEqualsTokenizerJson() {
         JsonNode model = JsonMapper.shared().readTree(json).get("model");
         String[] tokens = new String[8192];
-        model.get("vocab").properties().forEach(entry -> tokens[entry.getValue().asInt()] = entry.getKey());
+        model.get("vocab")
+                .properties()
+                .forEach(entry -> tokens[entry.getValue().asInt()] = entry.getKey());
         List<String> merges = new ArrayList<>();
-        model.get("merges").forEach(merge -> merges.add(merge.get(0).asString() + " " + merge.get(1).asString()));
+        model.get("merges")
+                .forEach(merge ->
+                        merges.add(merge.get(0).asString() + " " + merge.get(1).asString()));
         int[] types = new int[8192];
         java.util.Arrays.fill(types, 1);
         types[0] = 3;
-        Map<String, Object> metadata = new HashMap<>(Map.of(
-                "tokenizer.ggml.model", "gpt2",
-                "tokenizer.ggml.pre", "gpt-2",
-                "tokenizer.ggml.tokens", tokens,
-                "tokenizer.ggml.token_type", types,
-                "tokenizer.ggml.merges", merges,
-                "tokenizer.ggml.bos_token_id", 0L));
+        Map<String, Object> metadata =
+                new HashMap<>(
+                        Map.of(
+                                "tokenizer.ggml.model",
+                                "gpt2",
+                                "tokenizer.ggml.pre",
+                                "gpt-2",
+                                "tokenizer.ggml.tokens",
+                                tokens,
+                                "tokenizer.ggml.token_type",
+                                types,
+                                "tokenizer.ggml.merges",
+                                merges,
+                                "tokenizer.ggml.bos_token_id",
+                                0L));
         long seed = ThreadLocalRandom.current().nextLong();
         try (Tokenizer gguf = Tokenizers.ofGguf(metadata, "x.gguf")) {
             for (String text : RandomText.many(seed, 300)) {
-                assertThat(gguf.encode(text, true)).as("seed %d, text %s", seed, text).isEqualTo(embedded.encode(text, false));
+                assertThat(gguf.encode(text, true))
+                        .as("seed %d, text %s", seed, text)
+                        .isEqualTo(embedded.encode(text, false));
             }
         }
         metadata.put("tokenizer.ggml.add_bos_token", true);
@@ -141,10 +166,14 @@ class TokenizerTest {
         }
         metadata.put("tokenizer.ggml.pre", "martian");
         assertThatThrownBy(() -> Tokenizers.ofGguf(metadata, "x.gguf"))
-                .hasMessageContaining("x.gguf: metadata tokenizer.ggml.pre: \"martian\" is not supported");
+                .hasMessageContaining(
+                        "x.gguf: metadata tokenizer.ggml.pre: \"martian\" is not supported");
     }
 
-    /** GPT-2's merges follow from the ranks of its tokens: a token's last merge is where its own rank's BPE ends. */
+    /**
+     * GPT-2's merges follow from the ranks of its tokens: a token's last merge is where its own
+     * rank's BPE ends.
+     */
     @Test
     void gpt2BytePairEncodingEqualsAnIndependentOne(@TempDir Path directory) throws IOException {
         Encoding oracle = Encodings.newLazyEncodingRegistry().getEncoding(EncodingType.R50K_BASE);
@@ -162,11 +191,16 @@ class TokenizerTest {
             vocabulary.put(ByteLetters.spell(token), id);
             if (token.length() > 1) {
                 String[] parts = ByteLetters.lastMerge(token, ranks, id);
-                merges.append(ByteLetters.spell(parts[0])).append(' ').append(ByteLetters.spell(parts[1])).append('\n');
+                merges.append(ByteLetters.spell(parts[0]))
+                        .append(' ')
+                        .append(ByteLetters.spell(parts[1]))
+                        .append('\n');
             }
         }
         vocabulary.put("<|endoftext|>", 50256);
-        Files.writeString(directory.resolve("vocab.json"), JsonMapper.shared().writeValueAsString(vocabulary));
+        Files.writeString(
+                directory.resolve("vocab.json"),
+                JsonMapper.shared().writeValueAsString(vocabulary));
         Files.writeString(directory.resolve("merges.txt"), merges);
         long seed = ThreadLocalRandom.current().nextLong();
         try (Tokenizer tokenizer = Tokenizers.ofDirectory(directory)) {
@@ -185,12 +219,13 @@ class TokenizerTest {
         int[] expected = embedded.encode("Once upon a time", false);
         List<CompletableFuture<int[]>> runs = new ArrayList<>();
         for (int i = 0; i < 8; i++) {
-            runs.add(CompletableFuture.supplyAsync(() -> {
-                try (Tokenizer own = Tokenizers.ofBundledJson(json, "own")) {
-                    own.encode("Once upon a time", false);
-                    return embedded.encode("Once upon a time", false);
-                }
-            }));
+            runs.add(
+                    CompletableFuture.supplyAsync(() -> {
+                        try (Tokenizer own = Tokenizers.ofBundledJson(json, "own")) {
+                            own.encode("Once upon a time", false);
+                            return embedded.encode("Once upon a time", false);
+                        }
+                    }));
         }
         assertThat(runs).allSatisfy(run -> assertThat(run.join()).isEqualTo(expected));
     }
@@ -210,7 +245,11 @@ class TokenizerTest {
         Files.writeString(directory.resolve("vocab.json"), model.get("vocab").toString());
         StringBuilder merges = new StringBuilder("#version: 0.2\n");
         model.get("merges")
-                .forEach(m -> merges.append(m.get(0).asString()).append(' ').append(m.get(1).asString()).append('\n'));
+                .forEach(m ->
+                        merges.append(m.get(0).asString())
+                                .append(' ')
+                                .append(m.get(1).asString())
+                                .append('\n'));
         Files.writeString(directory.resolve("merges.txt"), merges);
     }
 
