@@ -1,0 +1,110 @@
+package dev.millrace.cuda;
+
+import dev.millrace.core.executor.KvFormat;
+import dev.millrace.core.graph.Node;
+import dev.millrace.core.graph.Op;
+import dev.millrace.core.graph.Value;
+import java.util.Locale;
+
+/**
+ * Attention, over the cache or, in encoders, over the batch. Single tokens take one launch that rotates, appends and
+ * attends; longer slices append first.
+ *
+ * @param kvOffset elements a position takes in the caches of the layers before
+ * @param qNorm null for none
+ * @param rope null for none
+ */
+record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, NormRef kNorm, RopeRef rope)
+        implements Step {
+
+    /** Heads that one block of the single-token kernel serves. */
+    static int headGroups(Op.Attention op) {
+        return op.kvHeads() * Math.ceilDiv(op.heads() / op.kvHeads(), LaunchRules.HEADS_PER_BLOCK);
+    }
+
+    @Override
+    public void emit(Emission e) {
+        if (!op.causal()) {
+            if (qNorm != null || kNorm != null || rope != null) {
+                append(e, KvFormat.F32);
+            }
+            attend(e, KvFormat.F32);
+            return;
+        }
+        if (e.shape().f32Caches()) {
+            cached(e, KvFormat.F32);
+        }
+        if (e.shape().f16Caches()) {
+            cached(e, KvFormat.F16);
+        }
+    }
+
+    private void cached(Emission e, KvFormat kv) {
+        if (e.shape().singles()) {
+            int rows = e.shape().rows();
+            int splits = e.machine().rules().splits(e.shape().reach(), rows, headGroups(op));
+            write(e, kv, splits);
+            e.launch("attn_decode", e.machine().rules().attentionOfOne(op, rows, headGroups(op), splits));
+        } else {
+            append(e, kv);
+            attend(e, kv);
+        }
+    }
+
+    private void append(Emission e, KvFormat kv) {
+        write(e, kv, 1);
+        e.launch("kv_append", e.machine().rules().append(op, e.shape().rows()));
+    }
+
+    private void attend(Emission e, KvFormat kv) {
+        write(e, kv, 1);
+        Format in = e.format(node.inputs().getFirst());
+        boolean strict = in == Format.F32 && e.machine().strict();
+        String kind = in != Format.F32 ? in.name().toLowerCase(Locale.ROOT) : strict ? "f32" : "tf32";
+        e.launch(
+                "attn_prefill_" + kind,
+                e.machine().rules().attention(op, strict, e.shape().longest(), e.shape().sequences()));
+    }
+
+    private void write(Emission e, KvFormat kv, int splits) {
+        Value q = node.inputs().getFirst();
+        Format in = e.format(q);
+        int size = in == Format.F32 ? 4 : 2;
+        long qAt = e.address(q);
+        long kAt;
+        long vAt;
+        if (node.inputs().size() == 1) {
+            kAt = qAt + (long) size * op.heads() * op.headDim();
+            vAt = kAt + (long) size * op.kvHeads() * op.headDim();
+        } else {
+            kAt = e.address(node.inputs().get(1));
+            vAt = e.address(node.inputs().get(2));
+        }
+        e.begin();
+        e.batch();
+        e.arguments()
+                .put(qAt)
+                .put(kAt)
+                .put(vAt)
+                .put(e.address(node.output()))
+                .put(Activations.ld(q.width()))
+                .put(Activations.ld(node.inputs().size() == 1 ? q.width() : node.inputs().get(1).width()))
+                .put(Activations.ld(node.inputs().size() == 1 ? q.width() : node.inputs().get(2).width()))
+                .put(Activations.ld(node.output().width()))
+                .put(op.heads())
+                .put(op.kvHeads())
+                .put(op.headDim())
+                .put(op.window())
+                .put(op.scale())
+                .put(op.causal() ? 1 : 0)
+                .put(kvOffset)
+                .put(in.code())
+                .put(e.format(node.output()).code())
+                .put(kv.ordinal())
+                .put(splits);
+        e.norm(qNorm);
+        e.norm(kNorm);
+        e.rope(rope);
+        e.arguments().put(e.machine().attentionWork()).put(e.machine().counters());
+    }
+}

@@ -1,0 +1,348 @@
+package dev.millrace.cuda;
+
+import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.Batch;
+import dev.millrace.core.executor.Batch.Slice;
+import dev.millrace.core.executor.Counters;
+import dev.millrace.core.executor.InputLimits;
+import dev.millrace.core.executor.KvFormat;
+import dev.millrace.core.executor.MemoryUse;
+import dev.millrace.core.executor.Program;
+import dev.millrace.core.executor.Session;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Node;
+import dev.millrace.core.graph.Op;
+import dev.millrace.core.graph.Value;
+import dev.millrace.core.graph.Value.Rows;
+import dev.millrace.core.profile.OpObserver;
+import dev.millrace.core.sampling.Sampling;
+import dev.millrace.cuda.driver.DeviceBuffer;
+import dev.millrace.cuda.driver.Geometry;
+import dev.millrace.cuda.driver.GpuGraph;
+import dev.millrace.cuda.driver.GpuStream;
+import java.lang.foreign.MemorySegment;
+import java.util.BitSet;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+
+/** A graph on the device: cuts batches into chunks, runs them as launches or recordings, and brings results back. */
+final class CudaProgram implements Program {
+    private static final int MARKS = 16 * 1024;
+
+    private final Machine machine;
+    private final List<Step> steps;
+    private final Graph graph;
+    private final InputLimits limits;
+    private final int maxTokens;
+    private final long kvElements;
+    private final boolean wholeSlices;
+    private final GpuStream stream;
+    private final Recordings recordings;
+    private final Map<String, List<Step>> needed = new HashMap<>();
+    private final Map<Integer, Download> downloads = new HashMap<>();
+    private final Set<CudaSession> sessions = new LinkedHashSet<>();
+    private BatchTables tables;
+    private Decoder decoder;
+    private OpObserver observer;
+    private Marks marks;
+    private long clockOffset;
+    private long tokens;
+    private long launches;
+    private long uploaded;
+    private long downloaded;
+    private boolean open = true;
+
+    CudaProgram(Machine machine, Lowering.Lowered lowered, InputLimits limits, BatchTables tables, int maxTokens) {
+        this.machine = machine;
+        this.steps = lowered.steps();
+        this.graph = lowered.graph();
+        this.kvElements = lowered.kvElements();
+        this.limits = limits;
+        this.tables = tables;
+        this.maxTokens = maxTokens;
+        this.stream = machine.stream();
+        this.recordings = new Recordings(stream);
+        this.wholeSlices = !lowered.causal() || graph.nodes().stream().anyMatch(n -> n.op() instanceof Op.Pool);
+    }
+
+    @Override
+    public Graph graph() {
+        return graph;
+    }
+
+    @Override
+    public boolean keepsWeights() {
+        return false;
+    }
+
+    InputLimits limits() {
+        return limits;
+    }
+
+    Machine machine() {
+        return machine;
+    }
+
+    @Override
+    public OpObserver observer() {
+        return observer;
+    }
+
+    @Override
+    public Session newSession(int capacity, KvFormat kv) {
+        if (capacity < 1) {
+            throw new MillraceException("a session of " + capacity + " tokens: the capacity must be at least 1");
+        }
+        use();
+        long cache = Format.roundUp(Math.multiplyExact(kvElements * capacity, kv.bytes()), 256);
+        long bytes = cache + 4L * capacity;
+        String what = "a session of " + capacity + " tokens with " + kv.name().toLowerCase(Locale.ROOT) + " cache";
+        machine.gpu().require(bytes, what);
+        DeviceBuffer memory = machine.gpu().allocate(bytes, what);
+        stream.clear(memory.address(), bytes);
+        CudaSession session = new CudaSession(this, capacity, kv, memory, cache);
+        sessions.add(session);
+        return session;
+    }
+
+    void closed(CudaSession session) {
+        if (open) {
+            use();
+            stream.await();
+        }
+        sessions.remove(session);
+    }
+
+    private void use() {
+        if (!open) {
+            throw new IllegalStateException("the program is closed");
+        }
+        machine.gpu().use();
+    }
+
+    @Override
+    public void forward(Batch batch, MemorySegment target) {
+        limits.check(this, batch);
+        Value wanted = graph.output(batch.output());
+        long rows = wanted.rows() == Rows.SEQUENCES ? batch.slices().size() : batch.rows();
+        long bytes = 4L * rows * wanted.width();
+        if (target.byteSize() < bytes) {
+            throw new MillraceException("a target of " + target.byteSize() + " bytes for " + rows + " rows of "
+                    + wanted.width() + " floats: it must have " + bytes);
+        }
+        use();
+        run(batch, wanted, target);
+        stream.await();
+    }
+
+    int decode(CudaSession session, int[] prompt, Sampling sampling, int n, Session.TokenSink sink) {
+        if (n < 1) {
+            return 0;
+        }
+        Batch batch = Batch.of(session, prompt, Batch.Rows.LAST);
+        limits.check(this, batch);
+        use();
+        if (decoder == null) {
+            decoder = new Decoder(this, steps);
+        }
+        int last = run(batch, graph.output(Graph.LOGITS), null);
+        return decoder.run(session, last, sampling, n, sink);
+    }
+
+    /**
+     * Runs a batch in chunks, and copies the wanted rows to {@code target} unless it is null.
+     *
+     * @return rows of the last chunk
+     */
+    private int run(Batch batch, Value wanted, MemorySegment target) {
+        Chunks chunks = new Chunks(batch, maxTokens, wholeSlices, limits.causal());
+        long written = 0;
+        while (chunks.next()) {
+            stream.await();
+            reserve(chunks, wanted);
+            chunks.fill(tables);
+            Shape shape = chunks.shape();
+            uploaded += tables.send(stream);
+            execute(shape, tables, chunks.rows(), chunks.context(), false);
+            if (target != null) {
+                written = fetch(chunks, shape, wanted, target, written);
+            }
+        }
+        for (Slice slice : batch.slices()) {
+            if (limits.causal()) {
+                ((CudaSession) slice.session()).append(slice.tokens());
+            }
+        }
+        tokens += batch.tokens();
+        return chunks.rows();
+    }
+
+    private long fetch(Chunks chunks, Shape shape, Value wanted, MemorySegment target, long written) {
+        Download download =
+                downloads.computeIfAbsent(wanted.width(), w -> new Download(machine.gpu(), stream, w));
+        long address = new Emission(machine, shape, tables, null).address(wanted);
+        long rowBytes = 4L * Activations.ld(wanted.width());
+        for (Chunks.Run run : chunks.wanted(wanted.rows())) {
+            downloaded += download.rows(address + run.from() * rowBytes, run.count(), target, written);
+            written += 4L * run.count() * wanted.width();
+        }
+        return written;
+    }
+
+    private void reserve(Chunks chunks, Value wanted) {
+        Activations a = machine.activations();
+        int selected = chunks.selected();
+        boolean fits = tables.capacity() >= chunks.rows()
+                && a.holds(Rows.TOKENS, chunks.rows())
+                && a.holds(Rows.SELECTED, selected)
+                && a.holds(Rows.SEQUENCES, chunks.sequences());
+        if (fits) {
+            return;
+        }
+        recordings.clear();
+        if (decoder != null) {
+            decoder.forget();
+        }
+        a.reserve(Rows.TOKENS, chunks.rows());
+        a.reserve(Rows.SELECTED, selected);
+        a.reserve(Rows.SEQUENCES, chunks.sequences());
+        if (tables.capacity() < chunks.rows()) {
+            tables.close();
+            tables = new BatchTables(machine.gpu(), chunks.rows());
+        }
+    }
+
+    /**
+     * Runs one step.
+     *
+     * @param context positions before it, for the observer
+     * @param often whether steps of this shape will come again and again
+     */
+    void execute(Shape shape, BatchTables tables, int rows, int context, boolean often) {
+        if (observer == null) {
+            long before = machine.launches();
+            boolean recorded = recordings.run(shape, often, () -> emit(shape, tables, null));
+            launches += recorded ? 1 : machine.launches() - before;
+            return;
+        }
+        try (GpuGraph graph = stream.record(() -> {
+            marks.begin(stream);
+            emit(shape, tables, marks);
+        })) {
+            stream.launch(graph);
+            launches++;
+            marks.fetch(stream);
+            stream.await();
+        }
+        marks.report(observer, rows, context, clockOffset);
+    }
+
+    private void emit(Shape shape, BatchTables tables, Marks marks) {
+        Emission e = new Emission(machine, shape, tables, marks);
+        if (!shape.sampled()) {
+            angles(e);
+        }
+        e.run(stepsFor(shape));
+        if (shape.decoding()) {
+            if (marks != null) {
+                marks.node(null);
+            }
+            decoder.sample(e, e.address(graph.output(Graph.LOGITS)), shape.sampled());
+        }
+    }
+
+    private void angles(Emission e) {
+        for (RopeRef.Table table : machine.ropes()) {
+            e.begin();
+            RowSteps.angles(e, table);
+            e.launch("rope_angles", Geometry.of(e.shape().rows(), 128));
+        }
+    }
+
+    /** The steps that lead to the shape's output, or, where no row of it is wanted, to the caches. */
+    private List<Step> stepsFor(Shape shape) {
+        Value output = graph.output(shape.output());
+        boolean none = shape.selected() == 0 && output.rows() == Rows.SELECTED;
+        return needed.computeIfAbsent(none ? "" : shape.output(), key -> {
+            BitSet wanted = new BitSet();
+            if (!none) {
+                wanted.set(output.id());
+            }
+            BitSet kept = new BitSet();
+            for (int i = graph.nodes().size() - 1; i >= 0; i--) {
+                Node node = graph.nodes().get(i);
+                Op.Attention attention = Graph.attention(node.op());
+                if (wanted.get(node.output().id()) || (attention != null && attention.causal())) {
+                    kept.set(i);
+                    node.inputs().forEach(v -> wanted.set(v.id()));
+                }
+            }
+            return kept.stream().mapToObj(steps::get).toList();
+        });
+    }
+
+    void sent(long bytes) {
+        uploaded += bytes;
+    }
+
+    /** A token came back through mapped memory. */
+    void sampledToken() {
+        downloaded += Integer.BYTES;
+    }
+
+    void launched() {
+        launches++;
+    }
+
+    void processed() {
+        tokens++;
+    }
+
+    @Override
+    public MemoryUse memory() {
+        long scratch = machine.activations().bytes() + machine.workBytes() + tables.bytes();
+        long caches = sessions.stream().mapToLong(CudaSession::bytes).sum();
+        return new MemoryUse(machine.weightBytes(), 0, scratch, caches);
+    }
+
+    @Override
+    public Counters counters() {
+        return new Counters(tokens, launches, uploaded, downloaded);
+    }
+
+    @Override
+    public void observe(OpObserver observer) {
+        use();
+        if (observer != null && marks == null) {
+            marks = new Marks(machine.gpu(), machine.kernels().get("mark"), MARKS);
+        }
+        if (observer != null) {
+            clockOffset = marks.clockOffset(stream);
+        }
+        this.observer = observer;
+    }
+
+    @Override
+    public void close() {
+        if (!open) {
+            return;
+        }
+        use();
+        List.copyOf(sessions).forEach(CudaSession::close);
+        open = false;
+        recordings.close();
+        if (decoder != null) {
+            decoder.close();
+        }
+        downloads.values().forEach(Download::close);
+        if (marks != null) {
+            marks.close();
+        }
+        tables.close();
+        machine.close();
+    }
+}

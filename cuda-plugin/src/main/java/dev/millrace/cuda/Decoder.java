@@ -1,0 +1,184 @@
+package dev.millrace.cuda;
+
+import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.KvFormat;
+import dev.millrace.core.executor.Session;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Value;
+import dev.millrace.core.sampling.Sampling;
+import dev.millrace.cuda.driver.Geometry;
+import dev.millrace.cuda.driver.GpuStream;
+import dev.millrace.cuda.driver.PinnedBuffer;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.VarHandle;
+import java.util.List;
+
+/**
+ * The decode loop, on the device: one recorded step a token that ends in the sampler, which puts the next token where
+ * the next step finds it. The host only queues steps, a few ahead, and reads tokens out of memory that the sampler
+ * writes to. Steps queued past a stop run for nothing.
+ */
+final class Decoder implements AutoCloseable {
+    private static final int AHEAD = 4;
+    private static final int RING = 4096;
+    private static final int NONE = -1;
+    private static final int SPINS_BETWEEN_CHECKS = 1 << 16;
+    private static final VarHandle TOKEN = ValueLayout.JAVA_INT.varHandle();
+
+    private final CudaProgram program;
+    private final Machine machine;
+    private final GpuStream stream;
+    private final BatchTables tables;
+    private final PinnedBuffer ring;
+    private final RowSteps.Embedding next;
+    private final int vocabulary;
+
+    Decoder(CudaProgram program, List<Step> steps) {
+        this.program = program;
+        this.machine = program.machine();
+        this.stream = machine.stream();
+        this.vocabulary = program.graph().output(Graph.LOGITS).width();
+        this.next = nextLookup(steps);
+        try (Rollback rollback = new Rollback()) {
+            tables = new BatchTables(machine.gpu(), 1);
+            rollback.add(tables, tables::close);
+            ring = machine.gpu().pin(4L * RING);
+            rollback.keep();
+        }
+        for (int i = 0; i < RING; i++) {
+            ring.segment().setAtIndex(ValueLayout.JAVA_INT, i, NONE);
+        }
+    }
+
+    /** The graph's only lookup, which the sampler can do for the next step; null where there are several. */
+    private RowSteps.Embedding nextLookup(List<Step> steps) {
+        List<Step> lookups =
+                steps.stream().filter(s -> s instanceof RowSteps.Embedding).toList();
+        return lookups.size() == 1 && machine.ropes().size() <= 1 ? (RowSteps.Embedding) lookups.getFirst() : null;
+    }
+
+    /** Called when recordings were dropped and activations moved. */
+    void forget() {
+        // the tables and the ring stay where they are
+    }
+
+    /**
+     * Samples after a prompt was processed, and goes on from there.
+     *
+     * @param rows rows of the prompt's last chunk, of which the last has the logits
+     */
+    int run(CudaSession session, int rows, Sampling sampling, int n, Session.TokenSink sink) {
+        int first = session.position();
+        int limit = Math.min(n, session.capacity() - first + 1);
+        boolean fused = next != null && program.observer() == null;
+        start(session, rows, first, sampling, fused);
+        int queued = 1;
+        int sampled = 0;
+        try {
+            while (sampled < limit) {
+                int ahead = program.observer() == null ? AHEAD : 1;
+                while (queued < limit && queued < sampled + ahead && first + queued - 1 < program.limits().positions()) {
+                    step(session.kv(), first + queued - 1, fused);
+                    queued++;
+                }
+                if (sampled == queued) {
+                    throw new MillraceException("position " + (first + queued - 1) + " is past the model's "
+                            + program.limits().positions() + " positions; use fewer tokens");
+                }
+                int token = await(first + sampled);
+                if (sampled > 0) {
+                    program.processed();
+                }
+                sampled++;
+                program.sampledToken();
+                boolean more = sink.accept(token);
+                if (!more || sampled == limit) {
+                    return sampled;
+                }
+                session.append(token);
+            }
+            return sampled;
+        } finally {
+            stream.await();
+            for (int p = first; p < first + queued; p++) {
+                ring.segment().setAtIndex(ValueLayout.JAVA_INT, p & (RING - 1), NONE);
+            }
+        }
+    }
+
+    private void start(CudaSession session, int rows, int first, Sampling sampling, boolean fused) {
+        tables.row(0, 0, first - 1, 0, 0);
+        tables.selected(0, 0);
+        tables.sequence(0, session, 0, 1, first - 1, first);
+        tables.sampling(sampling);
+        program.sent(tables.send(stream));
+        Value logits = program.graph().output(Graph.LOGITS);
+        long at = machine.activations().address(logits);
+        if (logits.rows() == Value.Rows.TOKENS) {
+            at += 4L * Activations.ld(logits.width()) * (rows - 1);
+        }
+        sample(new Emission(machine, shape(session.kv(), first, fused), tables, null), at, fused);
+        program.launched();
+    }
+
+    /** Queues the step that processes the token at {@code position} and samples the one after it. */
+    private void step(KvFormat kv, int position, boolean fused) {
+        program.execute(shape(kv, position + 1, fused), tables, 1, position, true);
+    }
+
+    private Shape shape(KvFormat kv, int end, boolean fused) {
+        return new Shape(
+                Graph.LOGITS, 1, 1, 1, 1, Shape.reach(end), kv == KvFormat.F32, kv == KvFormat.F16, true, fused);
+    }
+
+    /** Launches the sampler; {@code fused}: it looks up the next step's embedding and angles too. */
+    void sample(Emission e, long logits, boolean fused) {
+        e.begin()
+                .put(logits)
+                .put(vocabulary)
+                .put(e.partials())
+                .put(tables.sampling())
+                .put(tables.rows())
+                .put(tables.sequences())
+                .put(ring.deviceAddress())
+                .put(machine.samplerWork())
+                .put(machine.best());
+        if (fused) {
+            next.write(e);
+        } else {
+            RowSteps.Embedding.writeNone(e);
+        }
+        e.arguments().put(0L);
+        if (fused && !machine.ropes().isEmpty()) {
+            RowSteps.angles(e, machine.ropes().getFirst());
+        } else {
+            RowSteps.noAngles(e);
+        }
+        e.arguments().align().put(0L);
+        e.launch("sample", Geometry.of(1, 1024));
+    }
+
+    /** Waits for the token at {@code position}, and empties its place. */
+    private int await(int position) {
+        long at = 4L * (position & (RING - 1));
+        for (int spins = 1; ; spins++) {
+            int token = (int) TOKEN.getAcquire(ring.segment(), at);
+            if (token != NONE) {
+                ring.segment().set(ValueLayout.JAVA_INT, at, NONE);
+                return token;
+            }
+            if (spins % SPINS_BETWEEN_CHECKS == 0
+                    && stream.idle()
+                    && (int) TOKEN.getAcquire(ring.segment(), at) == NONE) {
+                throw new MillraceException("CUDA: the sampler gave no token for position " + position);
+            }
+            Thread.onSpinWait();
+        }
+    }
+
+    @Override
+    public void close() {
+        ring.close();
+        tables.close();
+    }
+}

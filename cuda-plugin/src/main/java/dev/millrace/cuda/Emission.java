@@ -1,0 +1,188 @@
+package dev.millrace.cuda;
+
+import dev.millrace.core.graph.Value;
+import dev.millrace.cuda.driver.Arguments;
+import dev.millrace.cuda.driver.Geometry;
+import dev.millrace.cuda.driver.GpuStream;
+
+/**
+ * The launches of one step: where everything lies for its shape, and the writing of the structs of {@code abi.cuh}. Its
+ * methods that write a struct's part mirror that file field by field.
+ */
+final class Emission {
+    private final Machine machine;
+    private final Shape shape;
+    private final BatchTables tables;
+    private final Marks marks;
+    private final GpuStream stream;
+    private final Arguments arguments;
+    private final Value sampledValue;
+    private int partials;
+
+    /** @param marks where times are written; null when nobody observes */
+    Emission(Machine machine, Shape shape, BatchTables tables, Marks marks) {
+        this.machine = machine;
+        this.shape = shape;
+        this.tables = tables;
+        this.marks = marks;
+        this.stream = machine.stream();
+        this.arguments = stream.arguments();
+        this.sampledValue = machine.output(shape.output());
+    }
+
+    void run(Iterable<Step> steps) {
+        for (Step next : steps) {
+            if (marks != null) {
+                marks.node(next.node());
+            }
+            next.emit(this);
+        }
+    }
+
+    Shape shape() {
+        return shape;
+    }
+
+    Machine machine() {
+        return machine;
+    }
+
+    /** Rows that {@code value} has now. */
+    int rows(Value value) {
+        return switch (value.rows()) {
+            case TOKENS -> shape.rows();
+            case SELECTED -> shape.selected();
+            case SEQUENCES -> shape.sequences();
+        };
+    }
+
+    /** Whether there are so few rows that matrix-vector kernels run, and every activation is float32. */
+    boolean few(Value value) {
+        return rows(value) <= LaunchRules.FEW;
+    }
+
+    Format format(Value value) {
+        if (few(value)) {
+            return Format.F32;
+        }
+        boolean beside = machine.formats().besideAttention(value);
+        return beside && shape.singles() && machine.causal() ? Format.F32 : machine.formats().of(value);
+    }
+
+    /** Where a value is; a Select that keeps every row is its input. */
+    long address(Value value) {
+        Value source = machine.selectSource(value);
+        if (source != null && aliased()) {
+            return machine.activations().address(source);
+        }
+        return machine.activations().address(value);
+    }
+
+    boolean aliased() {
+        return shape.selected() == shape.rows();
+    }
+
+    long extra(String name, Value like) {
+        return machine.activations().extraAddress(name, like.rows());
+    }
+
+    long constant(long offset) {
+        return machine.weights() + offset;
+    }
+
+    /** Starts the struct of the next launch. */
+    Arguments begin() {
+        return arguments.begin();
+    }
+
+    /** The struct being written. */
+    Arguments arguments() {
+        return arguments;
+    }
+
+    long selected() {
+        return tables.selected();
+    }
+
+    BatchTables tables() {
+        return tables;
+    }
+
+    /** Whether the sampler reads {@code value} next, so that its highest score is worth noting. */
+    boolean samplesFrom(Value value) {
+        return shape.decoding() && value.equals(sampledValue);
+    }
+
+    /** Notes that so many blocks have noted their highest score. */
+    void bestOf(int blocks) {
+        partials = blocks;
+    }
+
+    int partials() {
+        return partials;
+    }
+
+    /** struct Weight, 32 bytes. */
+    void weight(Matrix m) {
+        arguments
+                .put(constant(m.data()))
+                .put(m.format().quantized() ? constant(m.scales()) : 0L)
+                .put(m.rows())
+                .put(m.columns())
+                .put(m.ld())
+                .put(m.format().code());
+    }
+
+    void noWeight() {
+        arguments.put(0L).put(0L).put(0).put(0).put(0).put(0);
+    }
+
+    /** struct NormRef, 32 bytes. */
+    void norm(NormRef norm) {
+        if (norm == null) {
+            arguments.put(0L).put(0L).put(0f).put(0).put(0).put(0);
+        } else {
+            arguments
+                    .put(constant(norm.weight()))
+                    .put(norm.bias() < 0 ? 0L : constant(norm.bias()))
+                    .put(norm.epsilon())
+                    .put(norm.kind())
+                    .put(norm.group())
+                    .put(0);
+        }
+    }
+
+    /** struct BatchRef, 40 bytes. */
+    void batch() {
+        arguments
+                .put(tables.rows())
+                .put(tables.sequences())
+                .put(tables.selected())
+                .put(shape.rows())
+                .put(shape.sequences())
+                .put(shape.selected())
+                .put(shape.longest());
+    }
+
+    /** struct RopeRef, 24 bytes. */
+    void rope(RopeRef rope) {
+        if (rope == null) {
+            arguments.put(0L).put(0).put(0).put(0).put(0);
+        } else {
+            arguments
+                    .put(machine.activations().extraAddress(rope.table().name(), Value.Rows.TOKENS))
+                    .put(rope.headDim())
+                    .put(rope.table().rotaryDim())
+                    .put(rope.interleaved() ? 1 : 0)
+                    .put(rope.table().ld());
+        }
+    }
+
+    /** Launches a kernel on the struct written since {@link #begin}; the mark that every struct ends with is added here. */
+    void launch(String kernel, Geometry geometry) {
+        arguments.align().put(marks == null ? 0L : marks.next(kernel));
+        stream.launchDependent(machine.kernels().get(kernel), geometry);
+        machine.launched();
+    }
+
+}

@@ -1,0 +1,132 @@
+package dev.millrace.cuda;
+
+import dev.millrace.core.graph.Op;
+import dev.millrace.cuda.driver.Geometry;
+
+/** How many blocks and threads each kernel gets, as the comments of {@code abi.cuh} say. */
+final class LaunchRules {
+    /** Rows up to which a linear map runs as matrix-vector products. */
+    static final int FEW = 8;
+
+    /** Query heads that one block of the single-token attention serves. */
+    static final int HEADS_PER_BLOCK = 8;
+
+    /** The longest head that attention kernels hold. */
+    static final int MOST_HEAD_DIM = 256;
+
+    private static final int THREADS = 256;
+    private static final int WARPS = THREADS / 32;
+    private static final int SHARED_LIMIT = 200 * 1024;
+    private static final int ROW_TILE = 16;
+    private static final int COLUMN_TILE = 128;
+
+    private final int multiprocessors;
+
+    LaunchRules(int multiprocessors) {
+        this.multiprocessors = multiprocessors;
+    }
+
+    /**
+     * A matrix-vector launch.
+     *
+     * @param slices warps that share a row
+     * @param rowsPerWarp rows that a warp takes at once
+     */
+    record Vector(Geometry geometry, int slices, int rowsPerWarp) {}
+
+    /** Two blocks of 8 warps a multiprocessor: enough rows or slices for every warp, and as many rounds for each. */
+    Vector vector(Matrix w, int m, boolean gated) {
+        int warps = 16 * multiprocessors;
+        int together = together(w, m);
+        int rows;
+        int slices;
+        if (w.format().quantized()) {
+            rows = ROW_TILE;
+            slices = WARPS;
+            while (slices > 1 && slices > w.ld() / COLUMN_TILE) {
+                slices /= 2;
+            }
+        } else {
+            int vectors = w.ld() / (w.format() == Format.F32 ? 4 : 8);
+            rows = w.rows() >= 4 * warps ? 4 : w.rows() >= 2 * warps || gated ? 2 : 1;
+            rows = together > 1 ? Math.min(rows, 2) : rows;
+            slices = 1;
+            while (slices < WARPS
+                    && Math.ceilDiv(w.rows(), rows) * slices * 2 <= warps
+                    && vectors >= 64 * slices) {
+                slices *= 2;
+            }
+        }
+        int units = Math.ceilDiv(w.rows(), rows);
+        int perBlock = WARPS / slices;
+        int rounds = Math.ceilDiv(units, 2 * multiprocessors * perBlock);
+        int blocks = Math.ceilDiv(Math.ceilDiv(units, rounds), perBlock);
+        return new Vector(Geometry.of(blocks, 1, THREADS, together * sharedRow(w)), slices, rows);
+    }
+
+    private static int sharedRow(Matrix w) {
+        return w.format().quantized() ? 4 * w.ld() + w.ld() / 8 : 4 * w.ld();
+    }
+
+    /** Input rows that a block holds at once: 1, 2 or 4. */
+    private static int together(Matrix w, int m) {
+        int rows = m > 2 ? 4 : m;
+        while (rows > 1 && rows * sharedRow(w) > SHARED_LIMIT) {
+            rows /= 2;
+        }
+        return rows;
+    }
+
+    /** Parts of the context that blocks of the single-token attention share out. */
+    int splits(int reach, int rows, int headGroups) {
+        return Math.clamp(Math.min(2 * multiprocessors / (headGroups * rows), reach / 16), 1, 64);
+    }
+
+    /** A matrix-matrix launch: tiles of the result. */
+    Geometry matrix(Matrix w, int m, boolean strict) {
+        int shared = w.format().quantized() ? 67584 : w.format() == Format.F32 && strict ? 0 : 3 * 32768;
+        return Geometry.of(Math.ceilDiv(m, 128), Math.ceilDiv(w.rows(), 128), THREADS, shared);
+    }
+
+    Geometry append(Op.Attention op, int rows) {
+        return Geometry.of(rows, Math.ceilDiv(op.heads() + 2 * op.kvHeads(), 4), 128, 0);
+    }
+
+    Geometry attentionOfOne(Op.Attention op, int rows, int headGroups, int splits) {
+        return new Geometry(splits, headGroups, rows, 128, attentionOfOneShared(op));
+    }
+
+    private static int attentionOfOneShared(Op.Attention op) {
+        int ratio = op.heads() / op.kvHeads();
+        int queries = ratio <= 2 ? ratio : ratio <= 4 ? 4 : 8;
+        return 4 * queries * 5 * (op.headDim() + 2);
+    }
+
+    /** Attention of longer slices: blocks of 64 queries of a head. */
+    Geometry attention(Op.Attention op, boolean strict, int longest, int sequences) {
+        int head = paddedHead(op.headDim());
+        int shared = strict ? 4 * (3 * 64 * (head + 4) + 64 * 68) : 4 * 64 * (2 * head + 16);
+        return new Geometry(Math.ceilDiv(longest, 64), op.heads(), sequences, strict ? 256 : 128, shared);
+    }
+
+    private static int paddedHead(int dim) {
+        for (int padded : new int[] {32, 64, 80, 96, 128}) {
+            if (dim <= padded) {
+                return padded;
+            }
+        }
+        return MOST_HEAD_DIM;
+    }
+
+    Geometry pool(int sequences, int width) {
+        return Geometry.of(Math.ceilDiv(width, 256), sequences, THREADS, 0);
+    }
+
+    Geometry rows(int rows, int threads) {
+        return Geometry.of(rows, threads);
+    }
+
+    Geometry elements(int rows, int width) {
+        return Geometry.of(Math.ceilDiv(width, 1024), rows, THREADS, 0);
+    }
+}

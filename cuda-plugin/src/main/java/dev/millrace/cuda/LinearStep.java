@@ -1,0 +1,140 @@
+package dev.millrace.cuda;
+
+import dev.millrace.core.graph.Node;
+import dev.millrace.core.graph.Value;
+import java.util.List;
+import java.util.Locale;
+
+/**
+ * {@code y = epilogue(norm(x) W^T + b)}. Parts of one format are one matrix and one launch; parts of several formats
+ * are a launch each.
+ *
+ * @param norm null for none
+ * @param residual null for none
+ * @param act the code of the activation; -1 for none
+ */
+record LinearStep(Node node, NormRef norm, List<Part> parts, int act, boolean gated, Value residual) implements Step {
+    static final String OPERAND = "operand";
+    static final String GATE = "gate";
+
+    /**
+     * @param bias offset in the program's weights; -1 for none
+     * @param column where its outputs go in a row
+     */
+    record Part(Matrix matrix, long bias, int column) {}
+
+    /** What is multiplied. */
+    private record Operand(long address, int ld, Format format, NormRef norm) {}
+
+    /** Where results go. */
+    private record Target(long address, int ld, Format format) {}
+
+    private Value x() {
+        return node.inputs().getFirst();
+    }
+
+    private Value y() {
+        return node.output();
+    }
+
+    @Override
+    public void emit(Emission e) {
+        Target target = new Target(e.address(y()), Activations.ld(y().width()), e.format(y()));
+        if (gated && parts.size() == 2) {
+            gateOfTwo(e, target);
+            return;
+        }
+        Operand operand = null;
+        for (Part part : parts) {
+            operand = operand(e, part.matrix(), operand);
+            long at = target.address + (long) part.column() * (target.format == Format.F32 ? 4 : 2);
+            long add = residual == null ? 0 : e.address(residual) + 4L * part.column();
+            launch(e, part, operand, new Target(at, target.ld, target.format), act, gated, add);
+        }
+    }
+
+    /** Gate and up in different formats: up to y, gate beside it, and the two together after. */
+    private void gateOfTwo(Emission e, Target y) {
+        Target gate = new Target(e.extra(GATE, y()), y.ld, Format.F32);
+        Operand operand = operand(e, parts.get(0).matrix(), null);
+        launch(e, parts.get(0), operand, gate, -1, false, 0);
+        operand = operand(e, parts.get(1).matrix(), operand);
+        launch(e, parts.get(1), operand, y, -1, false, 0);
+        int rows = e.rows(y());
+        ElementStep.write(e, gate.address, y.address, y.address, 0, rows, y().width(), y.ld, y.ld, y.ld, act);
+        e.launch("gate", e.machine().rules().elements(rows, y().width()));
+        if (residual != null) {
+            int ldr = Activations.ld(residual.width());
+            ElementStep.write(e, y.address, e.address(residual), y.address, 0, rows, y().width(), y.ld, ldr, y.ld, -1);
+            e.launch("add", e.machine().rules().elements(rows, y().width()));
+        }
+    }
+
+    /** x as the kernel of this matrix reads it; {@code last} if that will do. */
+    private Operand operand(Emission e, Matrix matrix, Operand last) {
+        Format have = e.format(x());
+        int ld = Activations.ld(x().width());
+        boolean few = e.few(y());
+        Format wanted = few ? Format.F32 : matrix.format().compute();
+        boolean inside = few && norm != null && norm.group() == x().width();
+        if (have == wanted && (norm == null || inside)) {
+            return new Operand(e.address(x()), ld, have, norm);
+        }
+        if (last != null && last.format == wanted) {
+            return last;
+        }
+        long prepared = e.extra(OPERAND, y());
+        e.begin();
+        e.norm(norm);
+        e.arguments()
+                .put(e.address(x()))
+                .put(prepared)
+                .put(e.rows(x()))
+                .put(x().width())
+                .put(ld)
+                .put(ld)
+                .put(wanted.code())
+                .put(0);
+        e.launch("normalize", e.machine().rules().rows(e.rows(x()), 256));
+        return new Operand(prepared, ld, wanted, null);
+    }
+
+    private void launch(Emission e, Part part, Operand x, Target y, int act, boolean gated, long add) {
+        Matrix w = part.matrix();
+        int m = e.rows(y());
+        boolean few = e.few(y());
+        LaunchRules.Vector vector = few ? e.machine().rules().vector(w, m, gated) : null;
+        boolean best = few && e.samplesFrom(y());
+        e.begin();
+        e.weight(w);
+        e.norm(few ? x.norm : null);
+        e.arguments()
+                .put(x.address)
+                .put(y.address)
+                .put(part.bias() < 0 ? 0L : e.constant(part.bias()))
+                .put(add)
+                .put(m)
+                .put(x.ld)
+                .put(y.ld)
+                .put(residual == null ? 0 : Activations.ld(residual.width()))
+                .put(act)
+                .put(gated ? 1 : 0)
+                .put(x.format.code())
+                .put(y.format.code())
+                .put(0L)
+                .put(e.machine().counters())
+                .put(best ? e.machine().best() : 0L)
+                .put(few ? vector.slices() : 0)
+                .put(few ? vector.rowsPerWarp() : 0);
+        if (few) {
+            if (best) {
+                e.bestOf(vector.geometry().gridX());
+            }
+            e.launch("gemv_" + w.format().name().toLowerCase(Locale.ROOT), vector.geometry());
+        } else {
+            boolean strict = e.machine().strict();
+            String kind = w.format() == Format.F32 && !strict ? "tf32" : w.format().name().toLowerCase(Locale.ROOT);
+            e.launch("gemm_" + kind, e.machine().rules().matrix(w, m, strict));
+        }
+    }
+}

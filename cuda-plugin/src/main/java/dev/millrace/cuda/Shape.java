@@ -1,0 +1,39 @@
+package dev.millrace.cuda;
+
+/**
+ * What the launches of a step depend on; everything else they read from device memory. Steps of one shape can replay
+ * one recording.
+ *
+ * @param output the graph's output that is computed
+ * @param rows tokens
+ * @param sequences slices
+ * @param selected rows of output that were asked for
+ * @param longest tokens of the longest slice
+ * @param reach see {@link #reach}; 0 where slices are longer than one token
+ * @param f32Caches whether a slice's cache is F32
+ * @param f16Caches whether a slice's cache is F16
+ * @param decoding whether it is a step of {@link DecodeLoop}, which has a batch description of its own
+ * @param sampled whether the last step's sampler has already looked up the embedding
+ */
+record Shape(
+        String output,
+        int rows,
+        int sequences,
+        int selected,
+        int longest,
+        int reach,
+        boolean f32Caches,
+        boolean f16Caches,
+        boolean decoding,
+        boolean sampled) {
+
+    /** Whether every slice is one token. */
+    boolean singles() {
+        return longest == 1;
+    }
+
+    /** The least power of two from 128 to 1024 that is not below {@code position}; past that, launches do not differ. */
+    static int reach(int position) {
+        return Math.clamp(Integer.highestOneBit(Math.max(1, position - 1)) << 1, 128, 1024);
+    }
+}

@@ -1,0 +1,27 @@
+package dev.millrace.cuda.driver;
+
+/**
+ * How many threads run a kernel.
+ *
+ * @param gridX blocks
+ * @param gridY blocks in the second dimension
+ * @param gridZ blocks in the third dimension
+ * @param block threads a block
+ * @param sharedBytes dynamic shared memory of a block
+ */
+public record Geometry(int gridX, int gridY, int gridZ, int block, int sharedBytes) {
+    public Geometry {
+        if (gridX < 1 || gridY < 1 || gridZ < 1 || gridY > 65535 || gridZ > 65535 || block < 1 || block > 1024) {
+            throw new IllegalArgumentException(
+                    "grid " + gridX + " x " + gridY + " x " + gridZ + ", block " + block + ": out of the device's range");
+        }
+    }
+
+    public static Geometry of(int grid, int block) {
+        return new Geometry(grid, 1, 1, block, 0);
+    }
+
+    public static Geometry of(int gridX, int gridY, int block, int sharedBytes) {
+        return new Geometry(gridX, gridY, 1, block, sharedBytes);
+    }
+}

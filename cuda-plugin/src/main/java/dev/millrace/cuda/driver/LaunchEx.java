@@ -1,0 +1,71 @@
+package dev.millrace.cuda.driver;
+
+import dev.millrace.core.MillraceException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.Linker;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SymbolLookup;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * {@code cuLaunchKernelEx}, which JCuda 12.6 lacks, through java.lang.foreign in the same context: a launch that may
+ * start while the kernel before it on the stream is still running (programmatic dependent launch, compute capability
+ * 9.0). The kernel itself waits, with {@code griddepcontrol.wait}, before it touches what came before.
+ *
+ * <p>Layouts are those of {@code CUlaunchConfig} (56 bytes) and {@code CUlaunchAttribute} (72 bytes) in cuda.h.
+ */
+final class LaunchEx {
+    private static final int PROGRAMMATIC_STREAM_SERIALIZATION = 6;
+    private static final MethodHandle CALL = find();
+
+    private final MemorySegment config;
+
+    /** @param arena owns the configuration block of this stream */
+    LaunchEx(Arena arena, long stream) {
+        MemorySegment attribute = arena.allocate(72, 8);
+        attribute.set(ValueLayout.JAVA_INT, 0, PROGRAMMATIC_STREAM_SERIALIZATION);
+        attribute.set(ValueLayout.JAVA_INT, 8, 1);
+        config = arena.allocate(56, 8);
+        config.set(ValueLayout.JAVA_LONG, 32, stream);
+        config.set(ValueLayout.ADDRESS, 40, attribute);
+        config.set(ValueLayout.JAVA_INT, 48, 1);
+    }
+
+    static boolean available() {
+        return CALL != null;
+    }
+
+    int launch(long function, Geometry g, MemorySegment parameters) {
+        config.set(ValueLayout.JAVA_INT, 0, g.gridX());
+        config.set(ValueLayout.JAVA_INT, 4, g.gridY());
+        config.set(ValueLayout.JAVA_INT, 8, g.gridZ());
+        config.set(ValueLayout.JAVA_INT, 12, g.block());
+        config.set(ValueLayout.JAVA_INT, 16, 1);
+        config.set(ValueLayout.JAVA_INT, 20, 1);
+        config.set(ValueLayout.JAVA_INT, 24, g.sharedBytes());
+        try {
+            return (int) CALL.invokeExact(config, MemorySegment.ofAddress(function), parameters, MemorySegment.NULL);
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new MillraceException("CUDA: cuLaunchKernelEx could not be called: " + e, e);
+        }
+    }
+
+    private static MethodHandle find() {
+        return SymbolLookup.libraryLookup(Libcuda.name(), Arena.global())
+                .find("cuLaunchKernelEx")
+                .map(symbol -> Linker.nativeLinker()
+                        .downcallHandle(
+                                symbol,
+                                FunctionDescriptor.of(
+                                        ValueLayout.JAVA_INT,
+                                        ValueLayout.ADDRESS,
+                                        ValueLayout.ADDRESS,
+                                        ValueLayout.ADDRESS,
+                                        ValueLayout.ADDRESS)))
+                .orElse(null);
+    }
+}
