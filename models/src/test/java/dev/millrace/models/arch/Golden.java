@@ -17,28 +17,28 @@ import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
 /** Golden values of src/test/resources/goldens; its README says where they come from. A reader of its own, on purpose. */
-final class Golden {
+public final class Golden {
     /** Values of a tensor; integers are exact. */
-    record Values(int[] dims, double[] data) {
-        int[] ints(int from, int count) {
+    public record Values(int[] dims, double[] data) {
+        public int[] ints(int from, int count) {
             int[] ints = new int[count];
             Arrays.setAll(ints, i -> (int) data[from + i]);
             return ints;
         }
 
         /** Row {@code i} of a matrix of ints. */
-        int[] row(int i) {
+        public int[] row(int i) {
             return ints(i * dims[1], dims[1]);
         }
 
-        int rows() {
+        public int rows() {
             return dims[0];
         }
     }
 
     private Golden() {}
 
-    static Path folder(String name) {
+    public static Path folder(String name) {
         try {
             return Path.of(Golden.class.getResource("/goldens/" + name).toURI());
         } catch (URISyntaxException e) {
@@ -46,7 +46,7 @@ final class Golden {
         }
     }
 
-    static Map<String, Values> expected(String name) {
+    public static Map<String, Values> expected(String name) {
         return read(folder(name).resolve("expected.safetensors"));
     }
 
@@ -90,7 +90,7 @@ final class Golden {
     }
 
     /** |found - expected| / |expected|, Euclidean norms over {@code n} elements. */
-    static double relative(float[] found, double[] expected, int from, int n) {
+    public static double relative(float[] found, double[] expected, int from, int n) {
         double difference = 0;
         double size = 0;
         for (int i = 0; i < n; i++) {
