@@ -20,72 +20,43 @@ enum FloatCodecs implements BlockCodec {
     },
     F16 {
         @Override
-        void widen(short[] from, float[] to, int off, int n) {
+        public void decode(MemorySegment src, long at, float[] dst, int off, int n) {
             for (int i = 0; i < n; i++) {
-                to[off + i] = Float.float16ToFloat(from[i]);
+                dst[off + i] = Float.float16ToFloat(src.get(SHORT, at + 2L * i));
             }
         }
 
         @Override
-        void narrow(float[] from, int off, short[] to, int n) {
+        public void encode(float[] src, int off, int n, MemorySegment dst, long at) {
             for (int i = 0; i < n; i++) {
-                to[i] = Float.floatToFloat16(from[off + i]);
+                dst.set(SHORT, at + 2L * i, Float.floatToFloat16(src[off + i]));
             }
         }
     },
     BF16 {
         @Override
-        void widen(short[] from, float[] to, int off, int n) {
+        public void decode(MemorySegment src, long at, float[] dst, int off, int n) {
             for (int i = 0; i < n; i++) {
-                to[off + i] = Float.intBitsToFloat(from[i] << 16);
+                dst[off + i] = Float.intBitsToFloat(src.get(SHORT, at + 2L * i) << 16);
             }
         }
 
         @Override
-        void narrow(float[] from, int off, short[] to, int n) {
+        public void encode(float[] src, int off, int n, MemorySegment dst, long at) {
             for (int i = 0; i < n; i++) {
-                float value = from[off + i];
+                float value = src[off + i];
                 int bits = Float.floatToRawIntBits(value);
                 int rounded = bits + 0x7fff + ((bits >>> 16) & 1);
-                to[i] = (short) ((value == value ? rounded : bits | 0x400000) >>> 16);
+                dst.set(SHORT, at + 2L * i, (short) ((value == value ? rounded : bits | 0x400000) >>> 16));
             }
         }
     };
 
     static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
     static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-    private static final int CHUNK = 4096;
 
     @Override
     public WeightFormat format() {
         return WeightFormat.valueOf(name());
-    }
-
-    void widen(short[] from, float[] to, int off, int n) {
-        throw new AssertionError(this);
-    }
-
-    void narrow(float[] from, int off, short[] to, int n) {
-        throw new AssertionError(this);
-    }
-
-    @Override
-    public void decode(MemorySegment src, long at, float[] dst, int off, int n) {
-        short[] chunk = new short[Math.min(n, CHUNK)];
-        for (int done = 0; done < n; done += CHUNK) {
-            int count = Math.min(CHUNK, n - done);
-            MemorySegment.copy(src, SHORT, at + 2L * done, chunk, 0, count);
-            widen(chunk, dst, off + done, count);
-        }
-    }
-
-    @Override
-    public void encode(float[] src, int off, int n, MemorySegment dst, long at) {
-        short[] chunk = new short[Math.min(n, CHUNK)];
-        for (int done = 0; done < n; done += CHUNK) {
-            int count = Math.min(CHUNK, n - done);
-            narrow(src, off + done, chunk, count);
-            MemorySegment.copy(chunk, 0, dst, SHORT, at + 2L * done, count);
-        }
     }
 }

@@ -13,24 +13,26 @@ import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * One node as a graph of its own. Its inputs, known from the reference, are embedding tables, and the tokens 0, 1, 2, ...
  * look up their rows: so any executor can be given any activation without a door of its own for it.
  */
-record OneOp(Graph graph, Weights weights, boolean usesTokens) {
+record OneOp(Graph graph, Weights weights, int[] tokens) {
     private static final String OUTPUT = "value";
 
     /**
-     * @param inputs rows of each of the node's inputs, row after row
-     * @param rows how many
+     * @param tokens what the whole model is given; a node without inputs reads them
+     * @param inputs each of the node's inputs, row after row
      */
-    static OneOp of(Node node, Weights model, List<float[]> inputs, int rows) {
+    static OneOp of(Node node, Weights model, int[] tokens, List<float[]> inputs) {
         Map<String, Weight> weights = new LinkedHashMap<>();
         model.names().forEach(name -> weights.put(name, model.get(name)));
         for (int i = 0; i < inputs.size(); i++) {
             int width = node.inputs().get(i).width();
-            weights.put(table(i), Views.of(table(i), new Shape(rows, width), inputs.get(i)));
+            Shape shape = new Shape(inputs.get(i).length / width, width);
+            weights.put(table(i), Views.of(table(i), shape, inputs.get(i)));
         }
         Weights all = new Weights(weights);
         GraphBuilder builder = new GraphBuilder("one op", all);
@@ -42,7 +44,11 @@ record OneOp(Graph graph, Weights weights, boolean usesTokens) {
         }
         Value[] values = node.inputs().stream().map(fed::get).toArray(Value[]::new);
         builder.output(OUTPUT, builder.add(node.path(), inFirstLayer(node.op()), node.covers(), values));
-        return new OneOp(builder.build(), all, inputs.isEmpty());
+        if (inputs.isEmpty()) {
+            return new OneOp(builder.build(), all, tokens);
+        }
+        int rows = inputs.getFirst().length / node.inputs().getFirst().width();
+        return new OneOp(builder.build(), all, IntStream.range(0, rows).toArray());
     }
 
     static String output() {

@@ -20,7 +20,6 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Consumer;
-import java.util.stream.IntStream;
 
 /**
  * Compares an executor with the reference, node by node: each node runs alone on both, with the inputs that the reference
@@ -54,14 +53,14 @@ public final class Verifier {
         boolean passed = true;
         for (Node node : graph.nodes()) {
             List<float[]> inputs = node.inputs().stream().map(values::get).toList();
-            OneOp one = OneOp.of(node, weights, inputs, tokens.length);
-            int[] ids = one.usesTokens() ? tokens : IntStream.range(0, tokens.length).toArray();
+            OneOp one = OneOp.of(node, weights, tokens, inputs);
+            int[] ids = one.tokens();
             float[] expected = allAtOnce(reference, one.graph(), one.weights(), OneOp.output(), ids);
             values.put(node.output(), expected);
             OpCheck.Errors prefill =
                     OpCheck.Errors.of(allAtOnce(tested, one.graph(), one.weights(), OneOp.output(), ids), expected);
             OpCheck.Errors decode =
-                    one.sameOneByOne() ? OpCheck.Errors.of(oneByOne(one, ids, expected.length), expected) : null;
+                    one.sameOneByOne() ? OpCheck.Errors.of(oneByOne(one, expected.length), expected) : null;
             passed &= report(report, new OpCheck(
                     node.path(), node.op().getClass().getSimpleName(), prefill, decode, tolerance(node.op(), weights)));
         }
@@ -91,7 +90,8 @@ public final class Verifier {
         return result;
     }
 
-    private float[] oneByOne(OneOp one, int[] tokens, int elements) {
+    private float[] oneByOne(OneOp one, int elements) {
+        int[] tokens = one.tokens();
         float[] result = new float[elements];
         int width = elements / tokens.length;
         try (Program program = tested.compile(one.graph(), one.weights(), CompileOptions.DEFAULT);
