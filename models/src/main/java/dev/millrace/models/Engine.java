@@ -73,6 +73,14 @@ public final class Engine implements AutoCloseable {
         return new Generator(model, program, this.options.kv()).run(prompt, options, sink);
     }
 
+    /**
+     * Continues the tokens of a prompt in a session of {@link #newSession}, and leaves them and the new ones there: what the
+     * next prompt has in common with them is not computed again.
+     */
+    public Generation generate(Session session, int[] prompt, GenerateOptions options, GenerationSink sink) {
+        return new Generator(model, program, this.options.kv()).run(session, prompt, options, sink);
+    }
+
     /** A sequence of its own; the caller closes it. */
     public Session newSession(int capacity) {
         return program.newSession(capacity, options.kv());

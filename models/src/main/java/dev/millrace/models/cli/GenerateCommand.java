@@ -1,13 +1,11 @@
 package dev.millrace.models.cli;
 
 import dev.millrace.core.MillraceException;
-import dev.millrace.core.sampling.Sampling;
 import dev.millrace.models.GenerateOptions;
 import dev.millrace.models.Generation;
 import dev.millrace.models.GenerationSink;
 import dev.millrace.models.Model;
 import java.util.LinkedHashMap;
-import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import picocli.CommandLine.Command;
@@ -47,45 +45,8 @@ final class GenerateCommand extends CliCommand {
             description = "Most new tokens (default: " + GenerateOptions.DEFAULT_MAX_TOKENS + ").")
     private Integer maxTokens;
 
-    @Option(
-            names = "--temperature",
-            paramLabel = "T",
-            defaultValue = "0.8",
-            description = "Randomness; 0 takes the most probable token (default: ${DEFAULT-VALUE}).")
-    private float temperature;
-
-    @Option(
-            names = "--top-k",
-            paramLabel = "K",
-            defaultValue = "40",
-            description = "Keep the K most probable tokens; 0 for all (default: ${DEFAULT-VALUE}).")
-    private int topK;
-
-    @Option(
-            names = "--top-p",
-            paramLabel = "P",
-            defaultValue = "0.95",
-            description = "Keep the most probable tokens that reach probability P (default: ${DEFAULT-VALUE}).")
-    private float topP;
-
-    @Option(
-            names = "--min-p",
-            paramLabel = "P",
-            defaultValue = "0",
-            description = "Keep tokens at least P times as probable as the best (default: ${DEFAULT-VALUE}).")
-    private float minP;
-
-    @Option(
-            names = "--repeat-penalty",
-            paramLabel = "R",
-            description = "Divide the scores of tokens already there by R (default: 1.1; 1 with --temperature 0).")
-    private Float repeatPenalty;
-
-    @Option(names = "--seed", paramLabel = "S", description = "Same seed, same text (default: a fresh one).")
-    private Long seed;
-
-    @Option(names = "--stop", paramLabel = "TEXT", description = "End before this text; may be repeated.")
-    private List<String> stop = List.of();
+    @Mixin
+    private SamplingOptions sampling;
 
     @Option(names = "--no-kv-cache", description = "Compute every earlier token again for each new one.")
     private boolean noKvCache;
@@ -101,7 +62,8 @@ final class GenerateCommand extends CliCommand {
         if (prompt != null && prompt.isEmpty()) {
             throw new UsageException("the prompt is empty; leave it out to begin with the model's begin-of-sequence token");
         }
-        GenerateOptions options = options();
+        GenerateOptions options = sampling.options(
+                maxTokens == null ? GenerateOptions.DEFAULT_MAX_TOKENS : maxTokens, !noKvCache);
         try (Run run = Run.open(modelOptions, deviceOptions, this::say, this::check)) {
             Generation done = run.engine().generate(promptIds(run.model()), options, sink(run.model()));
             if (output.json()) {
@@ -115,20 +77,6 @@ final class GenerateCommand extends CliCommand {
             }
         }
         return 0;
-    }
-
-    private GenerateOptions options() {
-        try {
-            long chosen = seed == null ? GenerateOptions.freshSeed() : seed;
-            float penalty = repeatPenalty != null ? repeatPenalty : temperature == 0 ? 1 : 1.1f;
-            return new GenerateOptions(
-                    maxTokens == null ? GenerateOptions.DEFAULT_MAX_TOKENS : maxTokens,
-                    new Sampling(penalty, temperature, topK, topP, minP, chosen),
-                    stop,
-                    !noKvCache);
-        } catch (IllegalArgumentException e) {
-            throw new UsageException(e.getMessage());
-        }
     }
 
     /** What can be refused early is; a tokenizer that will be needed is opened while the executor compiles. */
@@ -200,7 +148,7 @@ final class GenerateCommand extends CliCommand {
         return json;
     }
 
-    private static String stats(Generation done, long seed) {
+    static String stats(Generation done, long seed) {
         return String.format(
                 Locale.ROOT,
                 "seed %d; %d prompt tokens, first token after %.1f ms; %d new tokens%s; ended by %s",

@@ -73,6 +73,7 @@ public final class Main implements Runnable {
     private static Map<String, Supplier<? extends CliCommand>> builtIn() {
         Map<String, Supplier<? extends CliCommand>> commands = new LinkedHashMap<>();
         commands.put("generate", GenerateCommand::new);
+        commands.put("chat", ChatCommand::new);
         commands.put("logits", LogitsCommand::new);
         commands.put("embed", EmbedCommand::new);
         commands.put("perplexity", PerplexityCommand::new);

@@ -29,16 +29,28 @@ public final class Generator {
      * @throws MillraceException when the model does not generate, or the prompt is empty or leaves no room
      */
     public Generation run(int[] prompt, GenerateOptions options, GenerationSink sink) {
-        int room = room(prompt);
-        int n = Math.min(options.maxTokens(), room);
+        int room = room(prompt, model.contextLength());
+        try (Session session = program.newSession(prompt.length + Math.min(options.maxTokens(), room), kv)) {
+            return run(session, prompt, options, sink);
+        }
+    }
+
+    /**
+     * Continues {@code prompt} in a session that may hold other tokens: those it has in common with the prompt's beginning
+     * are not computed again, the others are forgotten.
+     *
+     * @throws MillraceException when the model does not generate, or the prompt is empty or leaves no room
+     */
+    public Generation run(Session session, int[] prompt, GenerateOptions options, GenerationSink sink) {
+        int n = Math.min(options.maxTokens(), room(prompt, Math.min(model.contextLength(), session.capacity())));
         Progress progress = new Progress(n, options, sink);
-        try (Session session = program.newSession(prompt.length + n, kv)) {
-            progress.start = System.nanoTime();
-            if (options.kvCache()) {
-                session.decode(prompt, options.sampling(), n, progress);
-            } else {
-                withoutCache(session, prompt, options, progress);
-            }
+        progress.start = System.nanoTime();
+        if (options.kvCache()) {
+            int known = common(session, prompt);
+            session.truncate(known);
+            session.decode(Arrays.copyOfRange(prompt, known, prompt.length), options.sampling(), n, progress);
+        } else {
+            withoutCache(session, prompt, options, progress);
         }
         progress.finish();
         if (progress.stop == Stop.LENGTH && n < options.maxTokens()) {
@@ -47,14 +59,23 @@ public final class Generator {
         return progress.result(prompt);
     }
 
-    private int room(int[] prompt) {
+    /** How many tokens at the beginning the session need not compute again; the last one must, for its scores. */
+    private static int common(Session session, int[] prompt) {
+        int most = Math.min(session.position(), prompt.length - 1);
+        int common = 0;
+        while (common < most && session.token(common) == prompt[common]) {
+            common++;
+        }
+        return common;
+    }
+
+    private int room(int[] prompt, int context) {
         if (!program.graph().causal()) {
             throw new MillraceException(model.name() + " is an encoder and generates nothing; use: millrace embed");
         }
         if (prompt.length == 0) {
             throw new MillraceException("the prompt is empty; give at least one token");
         }
-        int context = model.contextLength();
         if (prompt.length >= context) {
             throw new MillraceException("the prompt has " + prompt.length + " tokens and leaves no room in " + model.name()
                     + "'s context of " + context + "; shorten it to " + (context - 1) + " or fewer");

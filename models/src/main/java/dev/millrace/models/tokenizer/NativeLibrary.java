@@ -2,6 +2,7 @@ package dev.millrace.models.tokenizer;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import dev.millrace.core.MillraceException;
+import dev.millrace.models.CacheDirectory;
 import java.io.IOException;
 import java.io.InputStream;
 import java.net.JarURLConnection;
@@ -16,10 +17,10 @@ import java.util.Locale;
 /**
  * Loads the native half of the tokenizers jar, once per process and safely from any thread.
  *
- * <p>The library (15 MB) is unpacked on first use to {@code tokenizers-CHECKSUM} in the {@linkplain
- * #cacheDirectory() cache directory}, written under another name and moved, so that a half-written
- * file is never loaded; later starts only check its size. Where that directory cannot be written, a
- * private temporary directory serves this process alone. Nothing is ever downloaded.
+ * <p>The library (15 MB) is unpacked on first use to {@code tokenizers-CHECKSUM} in the {@link
+ * CacheDirectory}, written under another name and moved, so that a half-written file is never
+ * loaded; later starts only check its size. Where that directory cannot be written, a private
+ * temporary directory serves this process alone. Nothing is ever downloaded.
  */
 final class NativeLibrary {
     private NativeLibrary() {}
@@ -33,31 +34,6 @@ final class NativeLibrary {
             throw new MillraceException(Holder.FAILURE.getMessage(), Holder.FAILURE);
         }
         return TokenizersLibrary.LIB;
-    }
-
-    /**
-     * {@code -Dmillrace.cache} or {@code MILLRACE_CACHE}; else the platform's place for caches:
-     * {@code $XDG_CACHE_HOME/millrace} or {@code ~/.cache/millrace}, {@code
-     * ~/Library/Caches/millrace}, {@code %LOCALAPPDATA%\millrace\cache}.
-     */
-    static Path cacheDirectory() {
-        String chosen = System.getProperty("millrace.cache", System.getenv("MILLRACE_CACHE"));
-        if (chosen != null && !chosen.isBlank()) {
-            return Path.of(chosen);
-        }
-        Path home = Path.of(System.getProperty("user.home", "."));
-        String os = osPrefix();
-        if (os.equals("win")) {
-            String local = System.getenv("LOCALAPPDATA");
-            return (local == null ? home : Path.of(local)).resolve("millrace").resolve("cache");
-        }
-        if (os.equals("osx")) {
-            return home.resolve("Library/Caches/millrace");
-        }
-        String xdg = System.getenv("XDG_CACHE_HOME");
-        return xdg == null || xdg.isBlank()
-                ? home.resolve(".cache/millrace")
-                : Path.of(xdg).resolve("millrace");
     }
 
     private static MillraceException load() {
@@ -106,7 +82,7 @@ final class NativeLibrary {
                 connection instanceof JarURLConnection jar
                         ? Long.toHexString(jar.getJarEntry().getCrc())
                         : Long.toHexString(size);
-        Path shared = cacheDirectory().resolve("tokenizers-" + key);
+        Path shared = CacheDirectory.path().resolve("tokenizers-" + key);
         Path file = shared.resolve(name);
         if (Files.isRegularFile(file) && Files.size(file) == size) {
             return file;
