@@ -73,14 +73,17 @@ final class Activations implements AutoCloseable {
         }
     }
 
-    /** The last node that reads each activation; outputs live on, and so does what a Select may only point at. */
+    /**
+     * The last node that reads each activation. Outputs live on; what a Select may only point at, and what a norm may be
+     * taken over by the map after it, live as long as the result.
+     */
     private int[] lastUses(Graph graph) {
         int[] lastUse = new int[places.length];
         for (int n = graph.nodes().size() - 1; n >= 0; n--) {
             Node node = graph.nodes().get(n);
             int own = Math.max(n, lastUse[node.output().id()]);
             for (Value input : node.inputs()) {
-                int until = node.op() instanceof Op.Select ? own : n;
+                int until = node.op() instanceof Op.Select || node.op() instanceof Op.Norm ? own : n;
                 lastUse[input.id()] = Math.max(lastUse[input.id()], until);
             }
         }
@@ -99,6 +102,16 @@ final class Activations implements AutoCloseable {
 
     long extraAddress(String name, Rows rows) {
         return at(rows, extras.get(name + rows));
+    }
+
+    /** Where a value starts in a row of its piece, in bytes. */
+    long place(Value value) {
+        return places[value.id()];
+    }
+
+    /** Where it ends. */
+    long end(Value value) {
+        return places[value.id()] + bytes(value.width());
     }
 
     long address(Value value) {

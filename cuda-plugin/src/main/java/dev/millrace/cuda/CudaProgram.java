@@ -10,7 +10,6 @@ import dev.millrace.core.executor.MemoryUse;
 import dev.millrace.core.executor.Program;
 import dev.millrace.core.executor.Session;
 import dev.millrace.core.graph.Graph;
-import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Value;
 import dev.millrace.core.graph.Value.Rows;
@@ -21,7 +20,6 @@ import dev.millrace.cuda.driver.Geometry;
 import dev.millrace.cuda.driver.GpuGraph;
 import dev.millrace.cuda.driver.GpuStream;
 import java.lang.foreign.MemorySegment;
-import java.util.BitSet;
 import java.util.HashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -263,26 +261,10 @@ final class CudaProgram implements Program {
         }
     }
 
-    /** The steps that lead to the shape's output, or, where no row of it is wanted, to the caches. */
     private List<Step> stepsFor(Shape shape) {
-        Value output = graph.output(shape.output());
-        boolean none = shape.selected() == 0 && output.rows() == Rows.SELECTED;
-        return needed.computeIfAbsent(none ? "" : shape.output(), key -> {
-            BitSet wanted = new BitSet();
-            if (!none) {
-                wanted.set(output.id());
-            }
-            BitSet kept = new BitSet();
-            for (int i = graph.nodes().size() - 1; i >= 0; i--) {
-                Node node = graph.nodes().get(i);
-                Op.Attention attention = Graph.attention(node.op());
-                if (wanted.get(node.output().id()) || (attention != null && attention.causal())) {
-                    kept.set(i);
-                    node.inputs().forEach(v -> wanted.set(v.id()));
-                }
-            }
-            return kept.stream().mapToObj(steps::get).toList();
-        });
+        boolean none = shape.selected() == 0 && graph.output(shape.output()).rows() == Rows.SELECTED;
+        return needed.computeIfAbsent(
+                none ? "" : shape.output(), key -> Pruning.steps(graph, steps, none ? null : graph.output(key)));
     }
 
     void sent(long bytes) {

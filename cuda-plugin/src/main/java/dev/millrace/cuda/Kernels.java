@@ -26,15 +26,20 @@ final class Kernels implements AutoCloseable {
 
     /** The kernels that the plugin carries, each with its module. */
     static Map<String, String> index() {
-        Map<String, String> index = new HashMap<>();
-        String text = new String(resource("kernels.index"), StandardCharsets.UTF_8);
-        text.lines().map(line -> line.split(" ")).forEach(pair -> index.put(pair[0], pair[1]));
-        return index;
+        return pairs("kernels.index", 0);
     }
 
-    /** The hash of the sources that the kernels were compiled from. */
-    static String sourceHash() {
-        return new String(resource("kernels.sha256"), StandardCharsets.UTF_8).strip();
+    /** The modules, each with the hash of the sources that it was compiled from. */
+    static Map<String, String> sourceHashes() {
+        return pairs("kernels.sha256", 1);
+    }
+
+    /** Lines of two words, of which {@code key} is the one to look up. */
+    private static Map<String, String> pairs(String name, int key) {
+        Map<String, String> pairs = new HashMap<>();
+        String text = new String(resource(name), StandardCharsets.UTF_8);
+        text.lines().map(line -> line.split(" ")).forEach(pair -> pairs.put(pair[key], pair[1 - key]));
+        return pairs;
     }
 
     /** The kernel of that name. */

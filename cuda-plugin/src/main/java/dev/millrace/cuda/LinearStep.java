@@ -9,11 +9,14 @@ import java.util.Locale;
  * {@code y = epilogue(norm(x) W^T + b)}. Parts of one format are one matrix and one launch; parts of several formats
  * are a launch each.
  *
+ * @param x the input; not the node's where a norm before it was taken in
  * @param norm null for none
  * @param residual null for none
  * @param act the code of the activation; -1 for none
  */
-record LinearStep(Node node, NormRef norm, List<Part> parts, int act, boolean gated, Value residual) implements Step {
+record LinearStep(
+        Node node, Value x, NormRef norm, List<Part> parts, int act, boolean gated, Value residual)
+        implements Step {
     static final String OPERAND = "operand";
     static final String GATE = "gate";
 
@@ -29,8 +32,9 @@ record LinearStep(Node node, NormRef norm, List<Part> parts, int act, boolean ga
     /** Where results go. */
     private record Target(long address, int ld, Format format) {}
 
-    private Value x() {
-        return node.inputs().getFirst();
+    /** The same with the norm that makes its input. */
+    LinearStep after(RowSteps.Normalization before) {
+        return new LinearStep(node, before.node().inputs().getFirst(), before.norm(), parts, act, gated, residual);
     }
 
     private Value y() {
@@ -72,13 +76,13 @@ record LinearStep(Node node, NormRef norm, List<Part> parts, int act, boolean ga
 
     /** x as the kernel of this matrix reads it; {@code last} if that will do. */
     private Operand operand(Emission e, Matrix matrix, Operand last) {
-        Format have = e.format(x());
-        int ld = Activations.ld(x().width());
+        Format have = e.format(x);
+        int ld = Activations.ld(x.width());
         boolean few = e.few(y());
         Format wanted = few ? Format.F32 : matrix.format().compute();
-        boolean inside = few && norm != null && norm.group() == x().width();
+        boolean inside = few && norm != null && norm.group() == x.width();
         if (have == wanted && (norm == null || inside)) {
-            return new Operand(e.address(x()), ld, have, norm);
+            return new Operand(e.address(x), ld, have, norm);
         }
         if (last != null && last.format == wanted) {
             return last;
@@ -87,19 +91,19 @@ record LinearStep(Node node, NormRef norm, List<Part> parts, int act, boolean ga
         e.begin();
         e.norm(norm);
         e.arguments()
-                .put(e.address(x()))
+                .put(e.address(x))
                 .put(prepared)
-                .put(e.rows(x()))
-                .put(x().width())
+                .put(e.rows(x))
+                .put(x.width())
                 .put(ld)
                 .put(ld)
                 .put(wanted.code())
                 .put(0);
-        e.launch("normalize", e.machine().rules().rows(e.rows(x()), 256));
+        e.launch("normalize", e.machine().rules().rows(e.rows(x), 256));
         return new Operand(prepared, ld, wanted, null);
     }
 
-    private void launch(Emission e, Part part, Operand x, Target y, int act, boolean gated, long add) {
+    private void launch(Emission e, Part part, Operand in, Target to, int act, boolean gated, long add) {
         Matrix w = part.matrix();
         int m = e.rows(y());
         boolean few = e.few(y());
@@ -107,20 +111,20 @@ record LinearStep(Node node, NormRef norm, List<Part> parts, int act, boolean ga
         boolean best = few && e.samplesFrom(y());
         e.begin();
         e.weight(w);
-        e.norm(few ? x.norm : null);
+        e.norm(few ? in.norm : null);
         e.arguments()
-                .put(x.address)
-                .put(y.address)
+                .put(in.address)
+                .put(to.address)
                 .put(part.bias() < 0 ? 0L : e.constant(part.bias()))
                 .put(add)
                 .put(m)
-                .put(x.ld)
-                .put(y.ld)
+                .put(in.ld)
+                .put(to.ld)
                 .put(residual == null ? 0 : Activations.ld(residual.width()))
                 .put(act)
                 .put(gated ? 1 : 0)
-                .put(x.format.code())
-                .put(y.format.code())
+                .put(in.format.code())
+                .put(to.format.code())
                 .put(0L)
                 .put(e.machine().counters())
                 .put(best ? e.machine().best() : 0L)

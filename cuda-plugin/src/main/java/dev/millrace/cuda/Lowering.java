@@ -187,7 +187,8 @@ final class Lowering {
         }
         Value residual = f.residual() ? node.inputs().get(1) : null;
         int act = f.act().map(Lowering::code).orElse(-1);
-        return new LinearStep(node, norm(f.norm()), List.copyOf(parts), act, f.gated(), residual);
+        return new LinearStep(
+                node, node.inputs().getFirst(), norm(f.norm()), List.copyOf(parts), act, f.gated(), residual);
     }
 
     /** Width of the widest input of any linear: one place serves them all. */

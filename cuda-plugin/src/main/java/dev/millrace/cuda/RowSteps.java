@@ -82,6 +82,12 @@ final class RowSteps {
         }
     }
 
+    /** A norm that the linear map after it does; nothing of its own to launch. */
+    record TakenIn(Node node) implements Step {
+        @Override
+        public void emit(Emission e) {}
+    }
+
     record Rotation(Node node, RopeRef rope) implements Step {
         @Override
         public void emit(Emission e) {

@@ -122,7 +122,7 @@ final class Upload implements AutoCloseable {
     /** Reads rows with as many threads as there are: a mapped file, or a view that computes, keeps each of them busy. */
     private static void fill(Weight source, WeightFormat format, long start, int rows, MemorySegment piece) {
         long rowBytes = piece.byteSize() / rows;
-        int share = (int) Math.clamp(SHARE_BYTES / rowBytes, 1, rows);
+        int share = Math.clamp(SHARE_BYTES / rowBytes, 1, rows);
         IntStream.range(0, Math.ceilDiv(rows, share)).parallel().forEach(i -> {
             int from = i * share;
             int count = Math.min(share, rows - from);
