@@ -24,14 +24,21 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Set;
 import java.util.TreeSet;
 
 /** A checkpoint opened, built and compiled for one executor. */
 final class Runs implements AutoCloseable {
-    /** The executors that every build has. */
-    static final List<String> EXECUTORS = List.of("reference", "cpu-simd");
+    /** The executors that every build has, and those that run here besides. */
+    static final List<String> EXECUTORS = executors();
+
+    private static List<String> executors() {
+        Set<String> names = new LinkedHashSet<>(List.of("reference", "cpu-simd"));
+        Executors.discover().stream().filter(Executors.Found::available).forEach(found -> names.add(found.name()));
+        return List.copyOf(names);
+    }
 
     private final Checkpoint checkpoint;
     private final Executor executor;
