@@ -4,7 +4,6 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.cpu.Lanes;
 import dev.millrace.cpu.kv.KvCache;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 
 /**
@@ -15,6 +14,9 @@ import java.util.Arrays;
 final class TileScratch {
     /** Below any score, and finite: the difference of two of them is a number. */
     private static final float NONE = -1e30f;
+
+    /** Up to as many rows, keys and values are not used often enough to be worth keeping near. */
+    private static final int STREAMED_ROWS = 8;
 
     private static final int L = Lanes.COUNT;
     private static final int TILE = KvCache.TILE;
@@ -32,10 +34,11 @@ final class TileScratch {
     private final float[] highest;
     private final float[] sums;
     private final float[] out;
-    /** One tile of keys and values as floats, when the cache holds float16. */
-    private final MemorySegment wide;
+    /** Address of one tile of keys and, behind it, values as floats, when the cache holds float16. */
+    private final long wide;
 
     private final long wideValues;
+    private final long wideBytes;
 
     TileScratch(int rows, int headDim, Arena arena) {
         this.rows = (rows + 3) / 4 * 4;
@@ -48,13 +51,15 @@ final class TileScratch {
         this.highest = new float[this.rows];
         this.sums = new float[this.rows];
         this.out = new float[this.rows * padded];
-        this.wideValues = (long) TILE * headDim * Float.BYTES;
-        this.wide = arena.allocate(wideValues + (long) TILE * padded * Float.BYTES, 64);
+        long keyBytes = (long) TILE * headDim * Float.BYTES;
+        this.wideBytes = keyBytes + (long) TILE * padded * Float.BYTES;
+        this.wide = arena.allocate(wideBytes, 64).address();
+        this.wideValues = wide + keyBytes;
     }
 
     /** Bytes it takes. */
     long bytes() {
-        return wide.byteSize() + 4L * (q.length + 2 * rows + scores.length + 2 * rows + out.length);
+        return wideBytes + 4L * (q.length + 2 * rows + scores.length + 2 * rows + out.length);
     }
 
     /** Forgets what was added to the first {@code count} rows. */
@@ -69,62 +74,114 @@ final class TileScratch {
     /** Adds the positions [from, to), of those that each of the first {@code count} rows sees. */
     void add(KvCache cache, int head, int count, int from, int to) {
         for (int tile = from / TILE * TILE; tile < to; tile += TILE) {
-            MemorySegment memory = cache.memory();
-            long keys = cache.keys(head, tile);
-            long values = cache.values(head, tile);
-            if (cache.format() == KvFormat.F16) {
-                AttentionKernels.widen(memory, keys, wide, 0, TILE * headDim);
-                AttentionKernels.widen(memory, values, wide, wideValues, TILE * padded);
-                memory = wide;
-                keys = 0;
-                values = wideValues;
-            }
             int begin = Math.max(from - tile, 0);
             int end = Math.min(to - tile, TILE);
-            int r = 0;
-            for (; r <= count - 4; r += 4) {
-                add(memory, keys, values, r, 4, tile, begin, end);
-            }
-            for (; r < count; r++) {
-                add(memory, keys, values, r, 1, tile, begin, end);
+            if (count <= STREAMED_ROWS) {
+                stream(cache, head, count, tile, begin, end);
+            } else {
+                multiply(cache, head, count, tile, begin, end);
             }
         }
     }
 
-    /** Adds positions [tile + begin, tile + end) to {@code group} rows from {@code r}, four or one. */
-    private void add(MemorySegment memory, long keys, long values, int r, int group, int tile, int begin, int end) {
-        int from = TILE;
-        int to = 0;
-        for (int i = r; i < r + group; i++) {
-            from = Math.min(from, Math.max(begin, first[i] - tile));
-            to = Math.max(to, Math.min(end, last[i] + 1 - tile));
+    /** Adds positions [tile + begin, tile + end) to few rows, block by block in the order of addresses. */
+    private void stream(KvCache cache, int head, int count, int tile, int begin, int end) {
+        boolean half = cache.format() == KvFormat.F16;
+        int firstBlock = begin / L;
+        int blocks = (end + L - 1) / L;
+        long keyBytes = (long) L * headDim * cache.format().bytes();
+        long keys = cache.keys(head, tile);
+        for (int block = firstBlock; block < blocks; block++) {
+            long at = keys + block * keyBytes;
+            if (half) {
+                AttentionKernels.widen(at, wide, L * headDim);
+                at = wide;
+            }
+            int r = 0;
+            for (; r <= count - 4; r += 4) {
+                AttentionKernels.block4(q, r * headDim, headDim, at, scores, r * TILE + block * L);
+            }
+            for (; r < count; r++) {
+                AttentionKernels.block1(q, r * headDim, headDim, at, scores, r * TILE + block * L);
+            }
         }
-        if (from >= to) {
+        for (int r = 0; r < count; r++) {
+            hide(r * TILE, Math.max(begin, first[r] - tile), Math.min(end, last[r] + 1 - tile));
+            rescale(r);
+        }
+        long values = cache.values(head, tile);
+        if (!half) {
+            values(values, count, begin, end);
             return;
         }
-        if (group == 4) {
-            AttentionKernels.scores4(q, r * headDim, headDim, memory, keys, scores, r * TILE);
-        } else {
-            AttentionKernels.scores1(q, r * headDim, headDim, memory, keys, scores, r * TILE);
+        for (int block = firstBlock; block < blocks; block++) {
+            int low = Math.max(begin, block * L);
+            int high = Math.min(end, block * L + L);
+            long at = values + (long) low * padded * Short.BYTES;
+            AttentionKernels.widen(at, wide, (high - low) * padded);
+            values(wide - (long) low * padded * Float.BYTES, count, low, high);
         }
-        for (int i = r; i < r + group; i++) {
-            hide(i * TILE, Math.max(begin, first[i] - tile), Math.min(end, last[i] + 1 - tile));
-            rescale(i);
+    }
+
+    private void values(long values, int count, int from, int to) {
+        int r = 0;
+        for (; r <= count - 4; r += 4) {
+            values4(values, r, from, to);
         }
-        for (int d = 0; d < padded; ) {
-            int at = r * padded + d;
-            long v = values + (long) d * Float.BYTES;
-            boolean four = d + 4 * L <= padded;
-            if (group == 4 && four) {
-                AttentionKernels.values4x4(scores, r * TILE, from, to, memory, v, padded, out, at);
-            } else if (group == 4) {
-                AttentionKernels.values4x1(scores, r * TILE, from, to, memory, v, padded, out, at);
-            } else if (four) {
-                AttentionKernels.values1x4(scores, r * TILE, from, to, memory, v, padded, out, at);
-            } else {
-                AttentionKernels.values1x1(scores, r * TILE, from, to, memory, v, padded, out, at);
+        for (; r < count; r++) {
+            values1(values, r, from, to);
+        }
+    }
+
+    /** Adds positions [tile + begin, tile + end) to many rows, four at a time. */
+    private void multiply(KvCache cache, int head, int count, int tile, int begin, int end) {
+        long keys = cache.keys(head, tile);
+        long values = cache.values(head, tile);
+        if (cache.format() == KvFormat.F16) {
+            AttentionKernels.widen(keys, wide, TILE * headDim);
+            AttentionKernels.widen(values, wideValues, TILE * padded);
+            keys = wide;
+            values = wideValues;
+        }
+        for (int r = 0; r < count; r += 4) { // rows past the last one are there and are not written out
+            int from = TILE;
+            int to = 0;
+            for (int i = r; i < Math.min(r + 4, count); i++) {
+                from = Math.min(from, Math.max(begin, first[i] - tile));
+                to = Math.max(to, Math.min(end, last[i] + 1 - tile));
             }
-            d += four ? 4 * L : L;
+            if (from < to) {
+                AttentionKernels.scores4(q, r * headDim, headDim, keys, scores, r * TILE);
+                for (int i = r; i < Math.min(r + 4, count); i++) {
+                    hide(i * TILE, Math.max(begin, first[i] - tile), Math.min(end, last[i] + 1 - tile));
+                    rescale(i);
+                }
+                values4(values, r, from, to);
+            }
+        }
+    }
+
+    private void values4(long values, int r, int from, int to) {
+        int d = 0;
+        for (; d <= padded - 4 * L; d += 4 * L) {
+            long v = values + (long) d * Float.BYTES;
+            AttentionKernels.values4x4(scores, r * TILE, from, to, v, padded, out, r * padded + d);
+        }
+        for (; d < padded; d += L) {
+            long v = values + (long) d * Float.BYTES;
+            AttentionKernels.values4x1(scores, r * TILE, from, to, v, padded, out, r * padded + d);
+        }
+    }
+
+    private void values1(long values, int r, int from, int to) {
+        int d = 0;
+        for (; d <= padded - 4 * L; d += 4 * L) {
+            long v = values + (long) d * Float.BYTES;
+            AttentionKernels.values1x4(scores, r * TILE, from, to, v, padded, out, r * padded + d);
+        }
+        for (; d < padded; d += L) {
+            long v = values + (long) d * Float.BYTES;
+            AttentionKernels.values1x1(scores, r * TILE, from, to, v, padded, out, r * padded + d);
         }
     }
 

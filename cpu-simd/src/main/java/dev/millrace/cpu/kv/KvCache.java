@@ -37,8 +37,8 @@ public final class KvCache {
         this.headDim = headDim;
         this.padded = Lanes.padded(headDim);
         this.positions = positions;
-        this.keysAt = at;
-        this.valuesAt = at + kvHeads * positions * headDim * format.bytes();
+        this.keysAt = memory.address() + at;
+        this.valuesAt = keysAt + kvHeads * positions * headDim * format.bytes();
     }
 
     /** Positions that a cache with room for {@code capacity} holds: whole tiles. */
@@ -63,34 +63,29 @@ public final class KvCache {
         return format;
     }
 
-    /** The memory that {@link #keys} and {@link #values} count in. */
-    public MemorySegment memory() {
-        return memory;
-    }
-
-    /** Bytes from the memory's start to the keys of the tile that begins at {@code position}. */
+    /** Address of the keys of the block that begins at {@code position}. */
     public long keys(int head, long position) {
         return keysAt + (head * positions + position) * headDim * format.bytes();
     }
 
-    /** Bytes from the memory's start to the value at {@code position}. */
+    /** Address of the value at {@code position}. */
     public long values(int head, long position) {
         return valuesAt + (head * positions + position) * padded * format.bytes();
     }
 
     /** Stores the key and the value of one head at {@code position}: headDim floats each. */
     public void put(int head, long position, float[] k, int kAt, float[] v, int vAt) {
-        long block = keys(head, position / Lanes.COUNT * Lanes.COUNT);
+        long block = keys(head, position / Lanes.COUNT * Lanes.COUNT) - memory.address();
         long lane = position % Lanes.COUNT;
         if (format == KvFormat.F32) {
             long key = block + lane * Float.BYTES;
             for (int d = 0; d < headDim; d++) {
                 memory.set(FLOAT, key + (long) d * Lanes.COUNT * Float.BYTES, k[kAt + d]);
             }
-            MemorySegment.copy(v, vAt, memory, FLOAT, values(head, position), headDim);
+            MemorySegment.copy(v, vAt, memory, FLOAT, values(head, position) - memory.address(), headDim);
         } else {
             long key = block + lane * Short.BYTES;
-            long value = values(head, position);
+            long value = values(head, position) - memory.address();
             for (int d = 0; d < headDim; d++) {
                 memory.set(SHORT, key + (long) d * Lanes.COUNT * Short.BYTES, Float.floatToFloat16(k[kAt + d]));
                 memory.set(SHORT, value + (long) d * Short.BYTES, Float.floatToFloat16(v[vAt + d]));
