@@ -19,8 +19,8 @@ import java.util.Map;
  * same time share space. A place is kept in bytes per row, so a piece can grow when more rows are asked for.
  */
 final class Activations implements AutoCloseable {
-    /** Rows are padded to this many elements, which every kernel's loads fit. */
-    static final int COLUMN_TILE = 128;
+    /** Rows are padded to this many elements; the padding of 16-bit rows is zero, and kernels write no further. */
+    static final int COLUMN_TILE = 64;
 
     private static final int ROW_TILE = 128;
     private static final int FEW_ROWS = 8;

@@ -2,7 +2,6 @@ package dev.millrace.cuda.driver;
 
 import jcuda.driver.CUgraph;
 import jcuda.driver.CUgraphExec;
-import jcuda.driver.CUgraphNode;
 import jcuda.driver.JCudaDriver;
 
 /** Launches recorded once and replayed with one call. */
@@ -16,11 +15,6 @@ public final class GpuGraph implements AutoCloseable {
 
     CUgraphExec exec() {
         return exec;
-    }
-
-    /** Takes over the parameters of a recording with the same shape; false when the shapes differ. */
-    boolean update(CUgraph captured) {
-        return JCudaDriver.cuGraphExecUpdate(exec, captured, new CUgraphNode(), new int[1]) == 0;
     }
 
     @Override

@@ -106,16 +106,6 @@ public final class GpuStream implements AutoCloseable {
         }
     }
 
-    /** Records again into {@code graph}; false, and the graph unchanged, when the recording has another shape. */
-    public boolean record(Runnable work, GpuGraph graph) {
-        CUgraph captured = capture(work);
-        try {
-            return graph.update(captured);
-        } finally {
-            JCudaDriver.cuGraphDestroy(captured);
-        }
-    }
-
     private CUgraph capture(Runnable work) {
         Status.check(
                 JCudaDriver.cuStreamBeginCapture(
