@@ -43,7 +43,7 @@ record Bert(
         ON_CLS
     }
 
-    /** The names of tensors; those of a layer are behind {@code layer}. */
+    /** The names of tensors; those of a layer come after {@code layer} and its number. */
     record Names(
             String prefix,
             String layer,
@@ -70,7 +70,7 @@ record Bert(
                 "output.dense",
                 "output.LayerNorm",
                 null,
-                "classifier",
+                "/classifier",
                 null);
         static final Names ROBERTA = new Names(
                 "roberta.",
@@ -83,8 +83,8 @@ record Bert(
                 BERT.up,
                 BERT.down,
                 BERT.outputNorm,
-                "classifier.dense",
-                "classifier.out_proj",
+                "/classifier.dense",
+                "/classifier.out_proj",
                 Act.TANH);
         static final Names DISTILBERT = new Names(
                 "distilbert.",
@@ -97,8 +97,8 @@ record Bert(
                 "ffn.lin1",
                 "ffn.lin2",
                 "output_layer_norm",
-                "pre_classifier",
-                "classifier",
+                "/pre_classifier",
+                "/classifier",
                 Act.RELU);
     }
 
@@ -111,14 +111,20 @@ record Bert(
             throw s.wrong("position_embedding_type", "absolute");
         }
         s.flag("tie_word_embeddings", true);
+        s.ignore("directionality", "pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers",
+                "pooler_size_per_head", "pooler_type");
         // the table is in the checkpoint either way
         s.flag("sinusoidal_pos_embds", false);
         int hidden = distil ? s.size("dim", "hidden_size") : s.size("hidden_size");
         int heads = distil ? s.size("n_heads", "num_attention_heads") : s.size("num_attention_heads");
         if (hidden % heads != 0) {
-            throw s.wrong(distil ? "n_heads" : "num_attention_heads", "a number of heads that divides " + hidden);
+            throw s.wrong(s.first("n_heads", "num_attention_heads"), "a number of heads that divides " + hidden);
         }
         int offset = bert || distil ? 0 : s.integer("pad_token_id", 0, 1) + 1;
+        int positions = s.size("max_position_embeddings");
+        if (positions <= offset) {
+            throw s.wrong("max_position_embeddings", "more than the " + offset + " that come before the first position");
+        }
         boolean classifier =
                 s.texts("architectures").stream().anyMatch(name -> name.endsWith("ForSequenceClassification"));
         ModelConfig config = new ModelConfig(
@@ -126,11 +132,11 @@ record Bert(
                 s.size("vocab_size"),
                 hidden,
                 distil ? s.size("hidden_dim", "intermediate_size") : s.size("intermediate_size"),
-                distil ? s.size("n_layers", "num_hidden_layers") : s.size("num_hidden_layers"),
+                distil ? s.layers("n_layers", "num_hidden_layers") : s.layers("num_hidden_layers"),
                 heads,
                 heads,
                 hidden / heads,
-                s.size("max_position_embeddings") - offset,
+                positions - offset,
                 s.ids("bos_token_id"),
                 s.ids("eos_token_id"),
                 true,

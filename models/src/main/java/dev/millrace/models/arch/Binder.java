@@ -30,7 +30,10 @@ final class Binder {
         this.source = source;
     }
 
-    /** Tensors may be named with this in front, as in a checkpoint of a model with a head. */
+    /**
+     * Tensors may be named with this in front, as in a checkpoint of a model with a head. A tensor of the head itself, whose
+     * name never has it, is asked for with a slash in front.
+     */
     void prefix(String prefix) {
         if (source.names().stream().anyMatch(name -> name.startsWith(prefix))) {
             this.prefix = prefix;
@@ -162,6 +165,9 @@ final class Binder {
     }
 
     private String name(String tensor) {
+        if (tensor.startsWith("/")) {
+            return tensor.substring(1);
+        }
         String prefixed = prefix + tensor;
         boolean bare = !source.has(prefixed) && (source.has(tensor) || source.has(tensor + ".qweight"));
         return bare ? tensor : prefixed;

@@ -104,7 +104,7 @@ final class Gguf implements TensorSource {
         config.put("model_type", architecture);
         keys.copy("embedding_length", config, "hidden_size");
         keys.copy("block_count", config, "num_hidden_layers");
-        keys.copy("feed_forward_length", config, "intermediate_size");
+        keys.copy("feed_forward_length", config, architecture.equals("gpt2") ? "n_inner" : "intermediate_size");
         keys.copy("attention.head_count", config, "num_attention_heads");
         keys.copy("context_length", config, "max_position_embeddings");
         rows("token_embd.weight", config, "vocab_size");
@@ -112,17 +112,13 @@ final class Gguf implements TensorSource {
         endings(config);
         config.put("tie_word_embeddings", !checkpoint.has("output.weight"));
         switch (architecture) {
-            case "gpt2" -> {
-                config.put("n_inner", config.path("intermediate_size").intValue());
-                config.remove("intermediate_size");
-                keys.number("attention.layer_norm_epsilon", config, "layer_norm_epsilon");
-            }
+            case "gpt2" -> keys.number("attention.layer_norm_epsilon", config, "layer_norm_epsilon");
             case "bert" -> bert(keys, config);
             default -> llama(keys, config);
         }
         keys.ignore(INERT);
         keys.finish();
-        return new Settings(checkpoint.path().toString(), config);
+        return new Settings(checkpoint.path().toString(), config, keys.own());
     }
 
     private void endings(ObjectNode config) {
@@ -152,10 +148,11 @@ final class Gguf implements TensorSource {
         keys.copy("attention.head_count_kv", config, "num_key_value_heads");
         keys.copy("attention.key_length", config, "head_dim");
         keys.number("attention.layer_norm_rms_epsilon", config, "rms_norm_eps");
-        int hidden = config.path("hidden_size").intValue();
-        int heads = Math.max(1, config.path("num_attention_heads").intValue());
-        int headDim = config.path("head_dim").intValue() > 0 ? config.path("head_dim").intValue() : hidden / heads;
-        config.put("head_dim", headDim);
+        int heads = Math.max(1, config.path("num_attention_heads").asInt(1));
+        int headDim = config.path("head_dim").asInt(config.path("hidden_size").asInt(0) / heads);
+        if (headDim > 0) {
+            config.put("head_dim", headDim);
+        }
         if (keys.integer("attention.value_length", headDim) != headDim) {
             throw keys.wrong("attention.value_length", "the key's length " + headDim);
         }

@@ -19,7 +19,7 @@ record Gpt2(ModelConfig config, Act act, float epsilon, boolean scaled, boolean 
         int hidden = s.size("n_embd", "hidden_size");
         int heads = s.size("n_head", "num_attention_heads");
         if (hidden % heads != 0) {
-            throw s.wrong("n_head", "a number of heads that divides n_embd " + hidden);
+            throw s.wrong(s.first("n_head", "num_attention_heads"), "a number of heads that divides n_embd " + hidden);
         }
         s.refuse("add_cross_attention", "there is no encoder to attend to");
         // what it asks for, scores in float32, is how every executor computes them
@@ -31,7 +31,7 @@ record Gpt2(ModelConfig config, Act act, float epsilon, boolean scaled, boolean 
                 s.size("vocab_size"),
                 hidden,
                 s.sizeOr("n_inner", Math.multiplyExact(4, hidden)),
-                s.size("n_layer", "num_hidden_layers"),
+                s.layers("n_layer", "num_hidden_layers"),
                 heads,
                 heads,
                 hidden / heads,
@@ -73,7 +73,7 @@ record Gpt2(ModelConfig config, Act act, float epsilon, boolean scaled, boolean 
         if (config.tied()) {
             tensors.share("lm_head", "embed.tokens");
         } else {
-            tensors.linear("lm_head", "lm_head", config.vocab(), hidden, false);
+            tensors.linear("lm_head", "/lm_head", config.vocab(), hidden, false);
         }
     }
 

@@ -3,8 +3,10 @@ package dev.millrace.models.arch;
 import dev.millrace.core.MillraceException;
 import dev.millrace.models.checkpoint.GgufMetadata;
 import dev.millrace.models.checkpoint.GgufValue;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import tools.jackson.databind.node.ObjectNode;
 
@@ -14,11 +16,17 @@ final class Keys {
     private final GgufMetadata metadata;
     private final String prefix;
     private final Set<String> seen = new HashSet<>();
+    private final Map<String, String> own = new HashMap<>();
 
     Keys(String file, GgufMetadata metadata, String prefix) {
         this.file = file;
         this.metadata = metadata;
         this.prefix = prefix;
+    }
+
+    /** What the file calls the keys that were copied. */
+    Map<String, String> own() {
+        return own;
     }
 
     void ignore(String... keys) {
@@ -40,6 +48,7 @@ final class Keys {
     /** Copies a whole number, or a list with one for every layer that are all the same. */
     void copy(String key, ObjectNode to, String name) {
         ignore(key);
+        own.put(name, "metadata key " + prefix + key);
         GgufValue value = metadata.values().get(prefix + key);
         if (value == null) {
             return;
@@ -61,6 +70,7 @@ final class Keys {
 
     void number(String key, ObjectNode to, String name) {
         ignore(key);
+        own.put(name, "metadata key " + prefix + key);
         // the shortest decimal, so that 1e-5 stays what its writer meant
         metadata.findNumber(prefix + key).ifPresent(x -> to.put(name, Double.parseDouble(Float.toString(x))));
     }

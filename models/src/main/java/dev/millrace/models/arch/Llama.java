@@ -31,22 +31,25 @@ record Llama(
         boolean mlpBias,
         boolean headNorm)
         implements Blueprint {
+    private static final int WIDEST = 1 << 24;
 
     static Blueprint read(String type, Settings s) {
-        boolean qwen = type.startsWith("qwen");
         int hidden = s.size("hidden_size");
         int heads = s.size("num_attention_heads");
-        int layers = s.size("num_hidden_layers");
+        int layers = s.layers("num_hidden_layers");
         int headDim = s.sizeOr("head_dim", type.equals("qwen3") ? 128 : hidden / heads);
         if (headDim % 2 != 0) {
             throw new MillraceException(s.file() + ": heads of " + headDim + " elements cannot be rotated in pairs");
+        }
+        if ((long) heads * headDim > WIDEST) {
+            throw s.wrong("num_attention_heads", "heads of " + headDim + " elements that make a width of at most " + WIDEST);
         }
         int kvHeads = s.sizeOr("num_key_value_heads", type.equals("mistral") && !s.mentions("num_key_value_heads") ? 8 : heads);
         if (heads % kvHeads != 0) {
             throw s.wrong("num_key_value_heads", "a number that divides num_attention_heads " + heads);
         }
         int positions = s.size("max_position_embeddings");
-        Rotary rotary = Rotary.read(s, 10000, positions);
+        Rotary rotary = Rotary.read(s, headDim, positions);
         ModelConfig config = new ModelConfig(
                 type,
                 s.size("vocab_size"),
@@ -69,7 +72,7 @@ record Llama(
                 (float) s.positive("rms_norm_eps", 1e-6),
                 new Op.Rope(headDim, headDim, s.flag("rope_interleaved", false), rotary.frequencies()),
                 windows(type, s, layers),
-                qwen && type.equals("qwen2") || attentionBias,
+                type.equals("qwen2") || attentionBias,
                 attentionBias,
                 type.equals("llama") && s.flag("mlp_bias", false),
                 type.equals("qwen3"));
@@ -122,8 +125,8 @@ record Llama(
     public void bind(Binder tensors) {
         int hidden = config.hidden();
         int inner = config.inner();
-        int qWidth = Math.multiplyExact(config.heads(), config.headDim());
-        int kvWidth = Math.multiplyExact(config.kvHeads(), config.headDim());
+        int qWidth = config.heads() * config.headDim();
+        int kvWidth = config.kvHeads() * config.headDim();
         tensors.prefix("model.");
         tensors.table("embed.tokens", "embed_tokens.weight", config.vocab(), hidden);
         for (int i = 0; i < config.layers(); i++) {
@@ -148,7 +151,7 @@ record Llama(
         if (config.tied()) {
             tensors.share("lm_head", "embed.tokens");
         } else {
-            tensors.linear("lm_head", "lm_head", config.vocab(), hidden, false);
+            tensors.linear("lm_head", "/lm_head", config.vocab(), hidden, false);
         }
     }
 

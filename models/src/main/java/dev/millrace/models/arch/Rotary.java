@@ -9,6 +9,7 @@ import dev.millrace.core.graph.RopeFrequencies.Llama3;
 import dev.millrace.core.graph.RopeFrequencies.Plain;
 import dev.millrace.core.graph.RopeFrequencies.Scaling;
 import dev.millrace.core.graph.RopeFrequencies.Yarn;
+import java.util.List;
 
 /**
  * Rotary position embedding as configurations describe it: {@code rope_parameters}, or {@code rope_theta} and {@code
@@ -17,17 +18,19 @@ import dev.millrace.core.graph.RopeFrequencies.Yarn;
  * @param positions tokens of a sequence that the rule makes room for
  */
 record Rotary(RopeFrequencies frequencies, int positions) {
+    private static final double DEFAULT_THETA = 10000;
 
-    static Rotary read(Settings s, double defaultTheta, int maxPositions) {
+    /** @param headDim elements of a head, which are rotated in pairs */
+    static Rotary read(Settings s, int headDim, int maxPositions) {
         Settings old = s.section("rope_scaling");
         Settings parameters = s.section("rope_parameters");
         Settings rule = old != null ? old : parameters;
-        double theta = s.positive("rope_theta", defaultTheta);
+        double theta = theta(s, DEFAULT_THETA);
         whole(s);
         if (rule == null) {
             return new Rotary(new RopeFrequencies(theta, new Plain()), maxPositions);
         }
-        theta = rule.positive("rope_theta", theta);
+        theta = theta(rule, theta);
         whole(rule);
         String type = rule.text("rope_type", null);
         type = type == null ? rule.text("type", "default") : type;
@@ -42,12 +45,31 @@ record Rotary(RopeFrequencies frequencies, int positions) {
                     case "llama3" -> llama3(rule, original);
                     case "yarn" -> yarn(rule, original, maxPositions);
                     // of Millrace's own GGUF reader: the divisors come as a tensor
-                    case "factors" -> new Factors(rule.floats("factors"));
+                    case "factors" -> factors(rule, headDim / 2);
                     default -> throw rule.wrong(
                             rule.has("rope_type") ? "rope_type" : "type", "default, linear, dynamic, llama3 or yarn");
                 };
         rule.finish("rope " + type);
+        if (scaling instanceof Dynamic && headDim == 2) {
+            throw new MillraceException(rule.file() + ": heads of 2 elements cannot be scaled dynamically");
+        }
         return new Rotary(new RopeFrequencies(theta, scaling), positions(scaling, maxPositions));
+    }
+
+    private static double theta(Settings s, double otherwise) {
+        double theta = s.number("rope_theta", otherwise);
+        if (!(theta > 1)) {
+            throw s.wrong("rope_theta", "a number above 1");
+        }
+        return theta;
+    }
+
+    private static Scaling factors(Settings rule, int pairs) {
+        List<Float> factors = rule.floats("factors");
+        if (factors.size() != pairs || factors.stream().anyMatch(f -> !(f > 0))) {
+            throw rule.wrong("factors", pairs + " numbers above 0");
+        }
+        return new Factors(factors);
     }
 
     private static int positions(Scaling scaling, int maxPositions) {

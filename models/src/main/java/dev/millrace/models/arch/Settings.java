@@ -4,6 +4,7 @@ import dev.millrace.core.MillraceException;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.node.JsonNodeFactory;
@@ -18,14 +19,16 @@ final class Settings {
             "model_type", "architectures", "is_decoder", "transformers_version", "torch_dtype", "dtype", "name_or_path", "auto_map",
             "use_cache", "use_bfloat16", "torchscript", "return_dict", "return_dict_in_generate", "output_attentions",
             "output_hidden_states", "output_scores", "output_past", "gradient_checkpointing", "initializer_range",
-            "initializer_factor", "chunk_size_feed_forward", "pretraining_tp", "attn_implementation",
+            "initializer_factor", "chunk_size_feed_forward", "pretraining_tp", "attn_implementation", "use_flash_attn",
+            "use_flash_attention", "model_max_length", "max_sequence_length", "max_seq_len", "is_llama_config",
+            "transformers.js_config", "tie_weights_", "sentence_transformers",
             // dropout, of training alone
             "attn_pdrop", "embd_pdrop", "resid_pdrop", "dropout", "attention_dropout", "hidden_dropout",
             "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "qa_dropout",
             "seq_classif_dropout", "summary_first_dropout", "mlp_dropout",
             // tokens and texts
             "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id", "tokenizer_class",
-            "prefix", "task_specific_params", "finetuning_task", "problem_type", "language",
+            "bos_token", "eos_token", "pad_token", "unk_token", "prefix", "task_specific_params", "finetuning_task", "problem_type", "language",
             // generation
             "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
             "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty",
@@ -35,17 +38,33 @@ final class Settings {
             // labels
             "id2label", "label2id", "num_labels");
 
+    /** No dimension of a model is larger; keeps products of two within a long and lists within memory. */
+    private static final int LARGEST = 1 << 24;
+
+    private static final int MOST_LAYERS = 4096;
+
     private final String file;
     private final JsonNode root;
+    private final Map<String, String> own;
     private final Set<String> seen = new HashSet<>();
 
     /** @param file where the keys stand, for messages */
     Settings(String file, JsonNode root) {
+        this(file, root, Map.of());
+    }
+
+    /** @param own what the file itself calls some keys, for messages */
+    Settings(String file, JsonNode root, Map<String, String> own) {
         if (root == null || !root.isObject()) {
             throw new MillraceException(file + ": expected a JSON object");
         }
         this.file = file;
         this.root = root;
+        this.own = own;
+    }
+
+    private String own(String key) {
+        return own.getOrDefault(key, key);
     }
 
     String file() {
@@ -69,13 +88,36 @@ final class Settings {
 
     /** A whole number of at least 1 that must be there, under the first of these names that is. */
     int size(String... keys) {
+        ignore(keys);
+        String key = first(keys);
+        if (!has(key)) {
+            throw new MillraceException(file + ": " + own(key) + " is missing");
+        }
+        return integer(key, 1, 1);
+    }
+
+    /** The first of these names that is there; where none is, the one the file would use. */
+    String first(String... keys) {
         for (String key : keys) {
             if (has(key)) {
-                ignore(keys);
-                return integer(key, 1, 1);
+                return key;
             }
         }
-        throw new MillraceException(file + ": " + keys[0] + " is missing");
+        for (String key : keys) {
+            if (own.containsKey(key)) {
+                return key;
+            }
+        }
+        return keys[0];
+    }
+
+    /** The number of layers, under the first of these names that is there. */
+    int layers(String... keys) {
+        int layers = size(keys);
+        if (layers > MOST_LAYERS) {
+            throw wrong(first(keys), "at most " + MOST_LAYERS);
+        }
+        return layers;
     }
 
     /** A whole number of at least 1; {@code otherwise} where the key is absent or null. */
@@ -92,6 +134,9 @@ final class Settings {
         boolean whole = value.isIntegralNumber() && value.canConvertToInt();
         if (!whole || value.intValue() < least) {
             throw wrong(key, "a whole number of at least " + least);
+        }
+        if (value.intValue() > LARGEST) {
+            throw wrong(key, "at most " + LARGEST);
         }
         return value.intValue();
     }
@@ -112,7 +157,7 @@ final class Settings {
     double positive(String key, double otherwise) {
         double value = number(key, otherwise);
         if (!(value > 0)) {
-            throw has(key) ? wrong(key, "a number above 0") : new MillraceException(file + ": " + key + " is missing");
+            throw has(key) ? wrong(key, "a number above 0") : new MillraceException(file + ": " + own(key) + " is missing");
         }
         return value;
     }
@@ -198,7 +243,7 @@ final class Settings {
     /** The object under a key; null where absent. What it holds is checked by its own {@link #finish}. */
     Settings section(String key) {
         JsonNode value = value(key);
-        return value == null ? null : new Settings(file + ": " + key, value);
+        return value == null ? null : new Settings(own.isEmpty() ? file + ": " + key : file, value, own);
     }
 
     /** How many entries the object or list under a key has; 0 where absent. */
@@ -210,13 +255,13 @@ final class Settings {
     /** Refuses a switch that is on. */
     void refuse(String key, String why) {
         if (flag(key, false)) {
-            throw new MillraceException(file + ": " + key + " = true is not supported: " + why);
+            throw new MillraceException(file + ": " + own(key) + " = true is not supported: " + why);
         }
     }
 
     /** Refuses the value of a key. */
     MillraceException wrong(String key, String expected) {
-        return new MillraceException(file + ": " + key + " is " + brief(root.get(key)) + ", expected " + expected);
+        return new MillraceException(file + ": " + own(key) + " is " + brief(root.get(key)) + ", expected " + expected);
     }
 
     /** Refuses what nobody asked for, unless it is off, empty or known to change nothing. */

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.millrace.core.graph.Graph;
 import dev.millrace.core.graph.RopeFrequencies.Dynamic;
+import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Op;
 import dev.millrace.core.tensor.WeightFormat;
 import java.nio.file.Files;
@@ -106,6 +107,21 @@ class GoldenDecoderTest {
             int size = logits.dims()[1] * logits.dims()[2];
             float[] found = run.rows(Graph.LOGITS, expected.get("input_ids").row(0), null);
             assertThat(Golden.relative(found, logits.data(), 0, size)).isLessThanOrEqualTo(3e-2);
+        }
+    }
+
+    @Test
+    void layersThatReadTheSameActivationShareOnePermutation() {
+        try (Runs run = Runs.open("gptq-4bit-g32-actorder", "reference")) {
+            List<String> permutes = run.model.graph().nodes().stream()
+                    .filter(node -> node.op() instanceof Op.Permute)
+                    .map(Node::path)
+                    .toList();
+            assertThat(permutes)
+                    .containsExactly(
+                            "layer.0.attn.q.permute", "layer.0.attn.o.permute", "layer.0.mlp.gate.permute",
+                            "layer.0.mlp.down.permute", "layer.1.attn.q.permute", "layer.1.attn.o.permute",
+                            "layer.1.mlp.gate.permute", "layer.1.mlp.down.permute");
         }
     }
 

@@ -33,7 +33,7 @@ class RotaryTest {
             scaling.set("type", scaling.remove("rope_type"));
             before.set("rope_scaling", scaling);
             for (ObjectNode config : new ObjectNode[] {now, before}) {
-                Rotary rotary = Rotary.read(new Settings("config.json", config), 10000, positions);
+                Rotary rotary = Rotary.read(new Settings("config.json", config), said.get("head_dim").intValue(), positions);
                 double[] want = expected.get(entry.getKey()).data();
                 double[] found = rotary.frequencies().inverse(want.length * 2, said.get("length").longValue());
                 assertThat(found).hasSize(want.length);
@@ -69,9 +69,19 @@ class RotaryTest {
                         + " change what the model computes; remove the key if it does not");
     }
 
+    @Test
+    void numbersThatGiveNoFrequencyAreRefused() {
+        assertThatThrownBy(() -> positions("{\"rope_type\": \"default\", \"rope_theta\": 1.0}"))
+                .hasMessage("config.json: rope_scaling: rope_theta is 1.0, expected a number above 1");
+        assertThatThrownBy(() -> positions("{\"rope_type\": \"factors\", \"factors\": [1.0, 2.0]}"))
+                .hasMessage("config.json: rope_scaling: factors is [1.0,2.0], expected 32 numbers above 0");
+        assertThatThrownBy(() -> positions("{\"rope_type\": \"linear\", \"factor\": 0.5}"))
+                .hasMessage("config.json: rope_scaling: factor is 0.5, expected a number of at least 1");
+    }
+
     private static int positions(String scaling) {
         ObjectNode config = JsonMapper.shared().createObjectNode();
         config.set("rope_scaling", JsonMapper.shared().readTree(scaling));
-        return Rotary.read(new Settings("config.json", config), 10000, 32768).positions();
+        return Rotary.read(new Settings("config.json", config), 64, 32768).positions();
     }
 }
