@@ -115,7 +115,7 @@ final class Chunks {
                 singles ? Shape.reach(reach) : 0,
                 f32,
                 f16,
-                false,
+                0,
                 false);
     }
 

@@ -202,9 +202,6 @@ final class CudaProgram implements Program {
             return;
         }
         recordings.clear();
-        if (decoder != null) {
-            decoder.forget();
-        }
         a.reserve(Rows.TOKENS, chunks.rows());
         a.reserve(Rows.SELECTED, selected);
         a.reserve(Rows.SEQUENCES, chunks.sequences());
@@ -241,11 +238,16 @@ final class CudaProgram implements Program {
 
     private void emit(Shape shape, BatchTables tables, Marks marks) {
         Emission e = new Emission(machine, shape, tables, marks);
-        if (!shape.sampled()) {
+        if (!shape.decoding()) {
             angles(e);
+            e.run(stepsFor(shape));
+            return;
         }
-        e.run(stepsFor(shape));
-        if (shape.decoding()) {
+        for (int i = 0; i < shape.tokens(); i++) {
+            if (!shape.sampled()) {
+                angles(e);
+            }
+            e.run(stepsFor(shape));
             if (marks != null) {
                 marks.node(null);
             }

@@ -14,12 +14,17 @@ import java.lang.invoke.VarHandle;
 import java.util.List;
 
 /**
- * The decode loop, on the device: one recorded step a token that ends in the sampler, which puts the next token where
+ * The decode loop, on the device: recorded steps, each of which ends in the sampler, which puts the next token where
  * the next step finds it. The host only queues steps, a few ahead, and reads tokens out of memory that the sampler
  * writes to. Steps queued past a stop run for nothing.
  */
 final class Decoder implements AutoCloseable {
-    private static final int AHEAD = 4;
+    /** Tokens of one recording: the device pauses for some microseconds between two. */
+    private static final int UNIT = 4;
+
+    /** Tokens that are queued beyond the one that is waited for, so that the device never waits for the host. */
+    private static final int AHEAD = 2 * UNIT;
+
     private static final int RING = 4096;
     private static final int NONE = -1;
     private static final int SPINS_BETWEEN_CHECKS = 1 << 16;
@@ -57,11 +62,6 @@ final class Decoder implements AutoCloseable {
         return lookups.size() == 1 && machine.ropes().size() <= 1 ? (RowSteps.Embedding) lookups.getFirst() : null;
     }
 
-    /** Called when recordings were dropped and activations moved. */
-    void forget() {
-        // the tables and the ring stay where they are
-    }
-
     /**
      * Samples after a prompt was processed, and goes on from there.
      *
@@ -76,10 +76,13 @@ final class Decoder implements AutoCloseable {
         int sampled = 0;
         try {
             while (sampled < limit) {
-                int ahead = program.observer() == null ? AHEAD : 1;
-                while (queued < limit && queued < sampled + ahead && first + queued - 1 < program.limits().positions()) {
-                    step(session.kv(), first + queued - 1, fused);
-                    queued++;
+                boolean observed = program.observer() != null;
+                int room = Math.min(limit, program.limits().positions() - first + 1) - queued;
+                while (room > 0 && queued < sampled + (observed ? 1 : AHEAD)) {
+                    int count = observed || room < UNIT ? 1 : UNIT;
+                    step(session.kv(), first + queued - 1, count, fused);
+                    queued += count;
+                    room -= count;
                 }
                 if (sampled == queued) {
                     throw new MillraceException("position " + (first + queued - 1) + " is past the model's "
@@ -117,18 +120,18 @@ final class Decoder implements AutoCloseable {
         if (logits.rows() == Value.Rows.TOKENS) {
             at += 4L * Activations.ld(logits.width()) * (rows - 1);
         }
-        sample(new Emission(machine, shape(session.kv(), first, fused), tables, null), at, fused);
+        sample(new Emission(machine, shape(session.kv(), first, 1, fused), tables, null), at, fused);
         program.launched();
     }
 
-    /** Queues the step that processes the token at {@code position} and samples the one after it. */
-    private void step(KvFormat kv, int position, boolean fused) {
-        program.execute(shape(kv, position + 1, fused), tables, 1, position, true);
+    /** Queues steps that process the token at {@code position} and those after it, and sample as many. */
+    private void step(KvFormat kv, int position, int count, boolean fused) {
+        program.execute(shape(kv, position + count, count, fused), tables, 1, position, true);
     }
 
-    private Shape shape(KvFormat kv, int end, boolean fused) {
-        return new Shape(
-                Graph.LOGITS, 1, 1, 1, 1, Shape.reach(end), kv == KvFormat.F32, kv == KvFormat.F16, true, fused);
+    private Shape shape(KvFormat kv, int end, int count, boolean fused) {
+        boolean f16 = kv == KvFormat.F16;
+        return new Shape(Graph.LOGITS, 1, 1, 1, 1, Shape.reach(end), !f16, f16, count, fused);
     }
 
     /** Launches the sampler; {@code fused}: it looks up the next step's embedding and angles too. */

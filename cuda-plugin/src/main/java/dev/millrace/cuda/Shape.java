@@ -12,7 +12,7 @@ package dev.millrace.cuda;
  * @param reach see {@link #reach}; 0 where slices are longer than one token
  * @param f32Caches whether a slice's cache is F32
  * @param f16Caches whether a slice's cache is F16
- * @param decoding whether it is a step of {@link DecodeLoop}, which has a batch description of its own
+ * @param tokens tokens that the {@link Decoder}'s step makes one after the other; 0 for a forward
  * @param sampled whether the last step's sampler has already looked up the embedding
  */
 record Shape(
@@ -24,8 +24,13 @@ record Shape(
         int reach,
         boolean f32Caches,
         boolean f16Caches,
-        boolean decoding,
+        int tokens,
         boolean sampled) {
+
+    /** Whether it is a step of the {@link Decoder}, which has a batch description of its own. */
+    boolean decoding() {
+        return tokens > 0;
+    }
 
     /** Whether every slice is one token. */
     boolean singles() {

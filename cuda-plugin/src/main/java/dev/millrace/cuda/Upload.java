@@ -19,7 +19,7 @@ import java.util.stream.IntStream;
  */
 final class Upload implements AutoCloseable {
     private static final int PIECES = 2;
-    private static final long PIECE_BYTES = 32L << 20;
+    private static final long PIECE_BYTES = 8L << 20;
     private static final long SHARE_BYTES = 256L << 10;
 
     private final GpuStream stream;
