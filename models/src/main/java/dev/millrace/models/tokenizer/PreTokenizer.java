@@ -91,6 +91,11 @@ enum PreTokenizer {
         return Arrays.stream(values()).filter(p -> p.names.contains(name)).findFirst();
     }
 
+    /** The name that GGUF files are written with. */
+    String ggufName() {
+        return names.getFirst();
+    }
+
     static List<String> known() {
         return Arrays.stream(values()).flatMap(p -> p.names.stream()).toList();
     }
