@@ -91,6 +91,15 @@ public final class Json {
         }
     }
 
+    /**
+     * Writes a file that holds the node, indented.
+     *
+     * @throws IOException when it cannot be written
+     */
+    public static void write(JsonNode node, Path file) throws IOException {
+        Files.write(file, MAPPER.writerWithDefaultPrettyPrinter().writeValueAsBytes(node));
+    }
+
     /** The node as JSON text in UTF-8, without line breaks. */
     static byte[] bytes(JsonNode node) {
         return MAPPER.writeValueAsBytes(node);

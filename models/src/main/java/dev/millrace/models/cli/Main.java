@@ -78,6 +78,7 @@ public final class Main implements Runnable {
         commands.put("embed", EmbedCommand::new);
         commands.put("perplexity", PerplexityCommand::new);
         commands.put("inspect", InspectCommand::new);
+        commands.put("quantize", QuantizeCommand::new);
         commands.put("verify", VerifyCommand::new);
         commands.put("devices", DevicesCommand::new);
         commands.put("doctor", DoctorCommand::new);

@@ -25,8 +25,8 @@ import java.util.Set;
 import java.util.function.Consumer;
 
 /**
- * Writes a model as a GGUF file with its matrices in another format. Norms, biases and position embeddings are F32, as
- * llama.cpp wants them; a matrix whose rows do not fill the format's blocks becomes F16.
+ * Writes a model with its matrices in another format, as a GGUF file or a directory. In GGUF norms, biases and
+ * position embeddings are F32, as llama.cpp wants them; a matrix whose rows do not fill the format's blocks becomes F16.
  */
 public final class Quantizer {
     private static final Set<WeightFormat> FOUR_BITS =
@@ -64,6 +64,16 @@ public final class Quantizer {
     }
 
     private Quantizer() {}
+
+    /**
+     * Writes a Hugging Face checkpoint as a new directory of the same kind, its matrices as f32, f16 or bf16, or its linear
+     * layers as symmetric GPTQ of 8 bits (Q8_0) or 4 bits (Q4_0), whose numbers are those of the blocks.
+     *
+     * @throws MillraceException when {@code to} has no form there, the directory exists or cannot be made
+     */
+    public static Report toDirectory(Model model, WeightFormat to, Path directory, Consumer<TensorReport> progress) {
+        return DirectoryExport.write(model, to, directory, progress);
+    }
 
     /**
      * Writes {@code model} to {@code file}.
