@@ -79,7 +79,10 @@ final class Gguf implements TensorSource {
                     + String.join(", ", ARCHITECTURES.keySet().stream().sorted().toList()));
         }
         for (String name : checkpoint.names()) {
-            own.put(translated(name, names), name);
+            // read as configuration, not as a weight
+            if (!name.equals("rope_freqs.weight")) {
+                own.put(translated(name, names), name);
+            }
         }
     }
 
