@@ -1,5 +1,6 @@
 package dev.millrace.core.kit;
 
+import dev.millrace.core.MillraceException;
 import dev.millrace.core.executor.Batch;
 import dev.millrace.core.executor.Batch.Rows;
 import dev.millrace.core.executor.Batch.Slice;
@@ -10,6 +11,8 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.executor.Program;
 import dev.millrace.core.executor.Session;
 import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Node;
+import dev.millrace.core.graph.Op;
 import dev.millrace.core.reference.ReferenceProvider;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
@@ -33,6 +36,38 @@ public final class Trial implements AutoCloseable {
         this.expected = oracle.compile(built.graph(), built.weights(), options);
         this.found = executor.compile(built.graph(), built.weights(), options);
         this.width = built.graph().output(Graph.LOGITS).width();
+    }
+
+    /**
+     * Whether {@code executor} reads all matrices of {@code built} as they are. Where it does not, whoever runs a model
+     * converts them first, and compiling them as they are must be refused: fails when it is not.
+     */
+    public static boolean readable(Executor executor, GraphOf.Built built) {
+        for (Node node : built.graph().nodes()) {
+            List<Op.Linear> parts =
+                    switch (node.op()) {
+                        case Op.Linear l -> List.of(l);
+                        case Op.FusedLinear f -> f.parts();
+                        default -> List.of();
+                    };
+            for (Op.Linear part : parts) {
+                if (!executor.formats().contains(built.weights().get(part.weight()).format())) {
+                    refused(executor, built, node.path());
+                    return false;
+                }
+            }
+        }
+        return true;
+    }
+
+    private static void refused(Executor executor, GraphOf.Built built, String path) {
+        try (Program compiled = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT)) {
+            throw new AssertionError(path + " has a format that is not among the executor's, and was compiled");
+        } catch (MillraceException e) {
+            if (!e.getMessage().contains(path)) {
+                throw new AssertionError("the refusal of " + path + " does not name it: " + e.getMessage(), e);
+            }
+        }
     }
 
     /** A session on both. */
