@@ -6,7 +6,6 @@ import static dev.millrace.cpu.matmul.Panel.F_BYTES;
 import static dev.millrace.cpu.matmul.Panel.LE;
 import static dev.millrace.cpu.matmul.Panel.ROWS;
 
-import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.ZERO_EXTEND_S2I;
 
@@ -38,12 +37,7 @@ final class Bf16Panels implements PanelKernels {
 
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
-        long rowBytes = 2L * inputs;
-        for (int k = 0; k < inputs; k++) {
-            for (int r = 0; r < ROWS; r++) {
-                ALL.set(JAVA_SHORT_UNALIGNED, target + k * COLUMN + 2L * r, source.get(JAVA_SHORT_UNALIGNED, r * rowBytes + 2L * k));
-            }
-        }
+        Packing.shorts(source, inputs, target);
     }
 
     @Override

@@ -6,7 +6,6 @@ import static dev.millrace.cpu.matmul.Panel.F_BYTES;
 import static dev.millrace.cpu.matmul.Panel.LE;
 import static dev.millrace.cpu.matmul.Panel.ROWS;
 
-import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static jdk.incubator.vector.VectorOperators.LSHL;
 import static jdk.incubator.vector.VectorOperators.S2I;
 
@@ -39,19 +38,8 @@ final class F16Panels implements PanelKernels {
 
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
-        int most = 0;
-        for (long i = 0; i < 2L * ROWS * inputs; i += 2) {
-            most = Math.max(most, source.get(JAVA_SHORT_UNALIGNED, i) & 0x7FFF);
-        }
-        boolean scaled = Halves.header(target, most);
-        long rowBytes = 2L * inputs;
-        for (int k = 0; k < inputs; k++) {
-            long out = target + Halves.HEADER + k * COLUMN;
-            for (int r = 0; r < ROWS; r++) {
-                short half = source.get(JAVA_SHORT_UNALIGNED, r * rowBytes + 2L * k);
-                ALL.set(JAVA_SHORT_UNALIGNED, out + 2L * r, scaled ? Halves.scaled(half) : half);
-            }
-        }
+        boolean scaled = Halves.header(target, Packing.largestHalf(source, 2L * ROWS * inputs, 2));
+        Packing.halves(source, inputs, target + Halves.HEADER, scaled);
     }
 
     @Override

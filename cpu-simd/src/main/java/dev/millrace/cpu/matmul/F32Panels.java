@@ -6,8 +6,6 @@ import static dev.millrace.cpu.matmul.Panel.F_BYTES;
 import static dev.millrace.cpu.matmul.Panel.LE;
 import static dev.millrace.cpu.matmul.Panel.ROWS;
 
-import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
-
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 
@@ -29,25 +27,20 @@ final class F32Panels implements PanelKernels {
 
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
-        long rowBytes = 4L * inputs;
-        for (int k = 0; k < inputs; k++) {
-            for (int r = 0; r < ROWS; r++) {
-                ALL.set(JAVA_FLOAT_UNALIGNED, target + k * COLUMN + 4L * r, source.get(JAVA_FLOAT_UNALIGNED, r * rowBytes + 4L * k));
-            }
-        }
+        Packing.words(source, inputs, target);
     }
 
     @Override
     public void gemv(long weights, int panels, int inputs, Activations x, float[] y, int yAt) {
         for (int p = 0; p < panels; p++) {
-            dot(weights + p * panelBytes(inputs), inputs, x.rows.data(), x.rows.offset(), y, yAt + p * ROWS);
+            dot(weights + p * panelBytes(inputs), inputs, x.rows.data(), x.rows.offset(), y, yAt + p * ROWS, false);
         }
     }
 
     /** Four columns, eight cache lines, at a time; a long loop, since an int loop is unrolled out of address order. */
-    private static void dot(long panel, int inputs, float[] x, int xAt, float[] y, int yAt) {
-        FloatVector a = FloatVector.zero(F);
-        FloatVector b = FloatVector.zero(F);
+    static void dot(long panel, int inputs, float[] x, int xAt, float[] y, int yAt, boolean add) {
+        FloatVector a = add ? FloatVector.fromArray(F, y, yAt) : FloatVector.zero(F);
+        FloatVector b = add ? FloatVector.fromArray(F, y, yAt + Panel.LANES) : FloatVector.zero(F);
         long end = panel + COLUMN * inputs;
         int k = xAt;
         long o = panel;

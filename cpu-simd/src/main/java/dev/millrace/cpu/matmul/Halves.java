@@ -38,6 +38,9 @@ final class Halves {
 
     /** A half times 2^10. */
     static short scaled(short half) {
+        if ((half & 0x7C00) != 0) {
+            return (short) (half + (10 << 10));
+        }
         return Float.floatToFloat16(Float.float16ToFloat(half) * 1024);
     }
 }

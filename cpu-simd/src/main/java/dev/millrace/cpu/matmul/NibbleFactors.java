@@ -44,16 +44,19 @@ final class NibbleFactors {
     final int[] corrections;
     /** s 2^64, of the same shape. */
     final float[] scales;
+    /** Sums of every 32 columns, in the layout of {@link Activations#blocks}; of one token, [32 columns]. */
+    final float[] sums;
 
     NibbleFactors(int maxTokens, int maxInputs) {
         int groups = Math.ceilDiv(maxInputs, 32);
         factors = new int[Math.multiplyExact(maxTokens, groups * 16)];
         corrections = new int[maxTokens * groups];
         scales = new float[maxTokens * groups];
+        sums = new float[maxTokens * groups];
     }
 
     long bytes() {
-        return 4L * (factors.length + corrections.length + scales.length);
+        return 4L * (factors.length + corrections.length + scales.length + sums.length);
     }
 
     /** Quantizes a share of the tokens, or, of a single token, a share of its columns. */
@@ -61,26 +64,32 @@ final class NibbleFactors {
         int groups = inputs / 32;
         if (tokens == 1) {
             for (int g = groups * worker / workers; g < groups * (worker + 1) / workers; g++) {
-                quantize(rows.data(), rows.offset() + 32 * g, g);
+                sums[g] = quantize(rows.data(), rows.offset() + 32 * g, g);
             }
             return;
         }
-        int blocks = Math.ceilDiv(tokens, TOKENS);
-        for (int b = blocks * worker / workers; b < blocks * (worker + 1) / workers; b++) {
-            for (int t = 0; t < TOKENS; t++) {
-                // past the end the last token is repeated: its sums are not used
-                int row = rows.at(Math.min(b * TOKENS + t, tokens - 1));
-                for (int g = 0; g < groups; g++) {
-                    quantize(rows.data(), row + 32 * g, (b * groups + g) * TOKENS + t);
-                }
+        int blocks = Math.ceilDiv(tokens, Activations.BLOCK);
+        int first = blocks * worker / workers * Activations.BLOCK;
+        int end = blocks * (worker + 1) / workers * Activations.BLOCK;
+        for (int t = first; t < end; t++) {
+            // past the end the last token is repeated: its sums are not used
+            int row = rows.at(Math.min(t, tokens - 1));
+            int block = t / TOKENS;
+            int wide = t / Activations.BLOCK;
+            for (int g = 0; g < groups; g++) {
+                sums[(wide * groups + g) * Activations.BLOCK + t % Activations.BLOCK] =
+                        quantize(rows.data(), row + 32 * g, (block * groups + g) * TOKENS + t % TOKENS);
             }
         }
     }
 
-    private void quantize(float[] x, int at, int index) {
+    /** Quantizes 32 columns; returns their sum. */
+    private float quantize(float[] x, int at, int index) {
         FloatVector most = FloatVector.zero(F);
+        FloatVector total = FloatVector.zero(F);
         for (int i = 0; i < 32; i += F.length()) {
             most = most.max(FloatVector.fromArray(F, x, at + i).abs());
+            total = total.add(FloatVector.fromArray(F, x, at + i));
         }
         float scale = most.reduceLanes(VectorOperators.MAX) * (1f / 127);
         // below this the reciprocal overflows; such activations count as zero
@@ -98,5 +107,6 @@ final class NibbleFactors {
         }
         corrections[index] = -8 * sum.reduceLanes(VectorOperators.ADD) & 0xFFFF;
         scales[index] = scale * SCALE;
+        return total.reduceLanes(VectorOperators.ADD);
     }
 }

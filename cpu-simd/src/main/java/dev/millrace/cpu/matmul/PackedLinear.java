@@ -21,16 +21,22 @@ public final class PackedLinear {
     /** Formats that can be packed. */
     public static boolean supports(WeightFormat format) {
         return switch (format) {
-            case F32, F16, BF16, Q8_0, Q4_0 -> true;
+            case F32, F16, BF16, Q8_0, Q4_0, Q4_1 -> true;
             default -> false;
         };
     }
 
-    /** One part: {@code rows} outputs in panels from {@code address}. */
-    private record Part(PanelKernels kernels, long address, int rows, int panels, int firstOutput) {}
+    /** One part: {@code rows} outputs in panels from {@code address}; {@code offsets} of Q4_1, else 0. */
+    private record Part(PanelKernels kernels, long address, long offsets, int rows, int panels, int firstOutput) {}
 
-    private final List<Part> parts;
-    private final Part[] partsByIndex;
+    /**
+     * Pieces that a worker's share of a product of several tokens is cut into, for whoever is free to take. A product of
+     * one token lasts tens of microseconds: there, fixed shares were as fast when another process held a core, and
+     * 5-10% faster when none did.
+     */
+    private static final int CHUNKS = 8;
+
+    private final Part[] parts;
     private final boolean gated;
     private final int inputs;
     private final int outputs;
@@ -40,13 +46,14 @@ public final class PackedLinear {
     private final boolean usesNibbles;
 
     private PackedLinear(List<Part> parts, boolean gated, int inputs) {
-        this.parts = parts;
-        this.partsByIndex = parts.toArray(new Part[0]);
+        this.parts = parts.toArray(new Part[0]);
         this.gated = gated;
         this.inputs = inputs;
         outputs = gated ? parts.getFirst().rows : parts.stream().mapToInt(Part::rows).sum();
         tiles = gated ? parts.getFirst().panels : parts.stream().mapToInt(Part::panels).sum();
-        bytes = parts.stream().mapToLong(p -> p.panels * p.kernels.panelBytes(inputs)).sum();
+        bytes = parts.stream()
+                .mapToLong(p -> p.panels * (p.kernels.panelBytes(inputs) + (p.offsets == 0 ? 0 : offsetBytes(inputs))))
+                .sum();
         usesNibbles = parts.stream().anyMatch(p -> p.kernels instanceof Q4Panels);
         usesBlocks = parts.stream().anyMatch(p -> !(p.kernels instanceof Q4Panels));
     }
@@ -76,7 +83,7 @@ public final class PackedLinear {
             parts.add(part);
             firstOutput = gated ? 0 : Math.addExact(firstOutput, part.rows);
         }
-        return new PackedLinear(List.copyOf(parts), gated, inputs);
+        return new PackedLinear(parts, gated, inputs);
     }
 
     /** Outputs of a token. */
@@ -109,18 +116,20 @@ public final class PackedLinear {
      */
     public void apply(
             Rows x, int tokens, Epilogue epilogue, Rows residual, Rows y, Activations scratch, WorkerPool pool, int worker) {
-        if (prepare(x, tokens, scratch, worker, pool.workers())) {
+        int workers = pool.workers();
+        if (prepare(x, tokens, scratch, worker, workers)) {
             pool.barrier(worker);
         }
-        int workers = pool.workers();
-        multiply(
-                scratch,
-                epilogue,
-                residual,
-                y,
-                (int) ((long) tiles * worker / workers),
-                (int) ((long) tiles * (worker + 1) / workers),
-                worker);
+        if (tokens == 1) {
+            int from = (int) ((long) tiles * worker / workers);
+            int to = (int) ((long) tiles * (worker + 1) / workers);
+            multiply(scratch, epilogue, residual, y, from, to, worker);
+            return;
+        }
+        int chunk = Math.max(1, tiles / (CHUNKS * workers));
+        for (int c = pool.claim(); c < Math.ceilDiv(tiles, chunk); c = pool.claim()) {
+            multiply(scratch, epilogue, residual, y, c * chunk, Math.min(tiles, (c + 1) * chunk), worker);
+        }
     }
 
     /**
@@ -149,8 +158,8 @@ public final class PackedLinear {
             for (int tile = from; tile < to; tile++) {
                 float[] gate = x.tile(worker);
                 float[] up = x.secondTile(worker);
-                sums(x, partsByIndex[0], tile, gate, worker);
-                sums(x, partsByIndex[1], tile, up, worker);
+                sums(x, parts[0], tile, gate, worker);
+                sums(x, parts[1], tile, up, worker);
                 int output = tile * Panel.ROWS;
                 int n = Math.min(Panel.ROWS, outputs - output);
                 bias(epilogue, output, n, x.tokens, gate);
@@ -161,7 +170,7 @@ public final class PackedLinear {
             return;
         }
         int first = 0;
-        for (Part part : partsByIndex) {
+        for (Part part : parts) {
             for (int p = Math.max(0, from - first); p < Math.min(part.panels, to - first); p++) {
                 float[] sums = x.tile(worker);
                 sums(x, part, p, sums, worker);
@@ -181,10 +190,20 @@ public final class PackedLinear {
         long address = part.address + panel * part.kernels.panelBytes(inputs);
         if (x.tokens == 1) {
             part.kernels.gemv(address, 1, inputs, x, sums, 0);
+            if (part.offsets != 0) {
+                long offsets = part.offsets + panel * offsetBytes(inputs);
+                F32Panels.dot(offsets, inputs / 32, x.nibbles.sums, 0, sums, 0, true);
+            }
             return;
         }
         if (part.kernels instanceof Q4Panels) {
-            Q4Panels.gemm(address, inputs / 32, x.nibbles, x.tokens, sums);
+            int groups = inputs / 32;
+            Q4Panels.gemm(address, groups, x.nibbles, x.tokens, sums);
+            for (int b = 0; part.offsets != 0 && b < x.tokenBlocks(); b++) {
+                int block = b * Activations.BLOCK;
+                long offsets = part.offsets + panel * offsetBytes(inputs);
+                Microkernel.multiply(x.nibbles.sums, block * groups, offsets, groups, sums, block * Panel.ROWS, false);
+            }
             return;
         }
         long scratch = x.panel(worker);
@@ -236,7 +255,8 @@ public final class PackedLinear {
             case F16 -> F16Panels.INSTANCE;
             case BF16 -> Bf16Panels.INSTANCE;
             case Q8_0 -> Q8Panels.INSTANCE;
-            case Q4_0 -> Q4Panels.INSTANCE;
+            case Q4_0 -> Q4Panels.Q4_0;
+            case Q4_1 -> Q4Panels.Q4_1;
             default -> throw new MillraceException(
                     weight.name() + " is " + weight.format() + ": the CPU executor has no kernels for it");
         };
@@ -245,6 +265,8 @@ public final class PackedLinear {
         int panels = Panel.count(rows);
         long panelBytes = kernels.panelBytes(inputs);
         long address = memory.allocate(Math.multiplyExact(panels, panelBytes)).address();
+        boolean offset = kernels == Q4Panels.Q4_1;
+        long offsets = offset ? memory.allocate(panels * offsetBytes(inputs)).address() : 0;
         long rowBytes = weight.format().rowBytes(inputs);
         pool.run((worker, workers) -> {
             try (Arena arena = Arena.ofConfined()) {
@@ -256,9 +278,16 @@ public final class PackedLinear {
                     }
                     weight.copyRows((long) p * Panel.ROWS, count, source);
                     kernels.pack(source, inputs, address + p * panelBytes);
+                    if (offset) {
+                        Q4Panels.packOffsets(source, inputs, offsets + p * offsetBytes(inputs));
+                    }
                 }
             }
         });
-        return new Part(kernels, address, rows, panels, firstOutput);
+        return new Part(kernels, address, offsets, rows, panels, firstOutput);
+    }
+
+    private static long offsetBytes(int inputs) {
+        return F32Panels.INSTANCE.panelBytes(inputs / 32);
     }
 }

@@ -6,6 +6,7 @@ import static dev.millrace.cpu.matmul.Panel.F_BYTES;
 import static dev.millrace.cpu.matmul.Panel.LANES;
 import static dev.millrace.cpu.matmul.Panel.LE;
 import static dev.millrace.cpu.matmul.Panel.ROWS;
+import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static jdk.incubator.vector.VectorOperators.ASHR;
@@ -22,11 +23,13 @@ import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Q4_0 weights, (n - 8) d with a half-float d for 32 columns of a row, times activations in 8 bits. A panel is, for
+ * Q4_0 weights, (n - 8) d with a half-float d for 32 columns of a row, and the same part of Q4_1 weights, times activations
+ * in 8 bits. A panel is, for
  * every 32 columns, the rows' scales and then four times an int of eight nibbles for each row. {@link NibbleFactors} says how the product works.
  */
 final class Q4Panels implements PanelKernels {
-    static final Q4Panels INSTANCE = new Q4Panels();
+    static final Q4Panels Q4_0 = new Q4Panels(18);
+    static final Q4Panels Q4_1 = new Q4Panels(20);
 
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
@@ -34,9 +37,13 @@ final class Q4Panels implements PanelKernels {
     private static final int SCALES = 2 * ROWS;
     private static final int INTS = 4 * ROWS;
     private static final int BLOCK = SCALES + 4 * INTS;
-    private static final int SOURCE_BLOCK = 18;
 
-    private Q4Panels() {}
+    /** Bytes of the checkpoint's block: the scale, for Q4_1 the least value, and 16 bytes of nibbles. */
+    private final int sourceBlock;
+
+    private Q4Panels(int sourceBlock) {
+        this.sourceBlock = sourceBlock;
+    }
 
     @Override
     public long panelBytes(int inputs) {
@@ -46,20 +53,34 @@ final class Q4Panels implements PanelKernels {
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
         int blocks = inputs / 32;
-        int most = 0;
-        for (long in = 0; in < (long) ROWS * blocks * SOURCE_BLOCK; in += SOURCE_BLOCK) {
-            most = Math.max(most, source.get(JAVA_SHORT_UNALIGNED, in) & 0x7FFF);
-        }
+        int most = Packing.largestHalf(source, (long) ROWS * blocks * sourceBlock, sourceBlock);
         boolean scaled = Halves.header(target, most);
-        for (int r = 0; r < ROWS; r++) {
-            for (int g = 0; g < blocks; g++) {
-                long in = ((long) r * blocks + g) * SOURCE_BLOCK;
-                long out = target + Halves.HEADER + (long) g * BLOCK;
+        for (int g = 0; g < blocks; g++) {
+            long out = target + Halves.HEADER + (long) g * BLOCK;
+            for (int r = 0; r < ROWS; r++) {
+                long in = ((long) r * blocks + g) * sourceBlock;
                 short scale = source.get(JAVA_SHORT_UNALIGNED, in);
                 ALL.set(JAVA_SHORT_UNALIGNED, out + 2 * r, scaled ? Halves.scaled(scale) : scale);
                 for (int j = 0; j < 4; j++) {
-                    ALL.set(JAVA_INT_UNALIGNED, out + SCALES + j * INTS + 4 * r, lanes(source.get(JAVA_INT_UNALIGNED, in + 2 + 4 * j)));
+                    int nibbles = lanes(source.get(JAVA_INT_UNALIGNED, in + sourceBlock - 16 + 4 * j));
+                    ALL.set(JAVA_INT_UNALIGNED, out + SCALES + j * INTS + 4 * r, nibbles);
                 }
+            }
+        }
+    }
+
+    /**
+     * What {@link #pack} leaves out of Q4_1's n d + m = (n - 8) d + (m + 8 d): the last term, which multiplies the sum of
+     * the block's activations, as a panel of {@link F32Panels} with a column for every 32.
+     */
+    static void packOffsets(MemorySegment source, int inputs, long target) {
+        int blocks = inputs / 32;
+        for (int g = 0; g < blocks; g++) {
+            for (int r = 0; r < ROWS; r++) {
+                long in = ((long) r * blocks + g) * Q4_1.sourceBlock;
+                float scale = Float.float16ToFloat(source.get(JAVA_SHORT_UNALIGNED, in));
+                float least = Float.float16ToFloat(source.get(JAVA_SHORT_UNALIGNED, in + 2));
+                ALL.set(JAVA_FLOAT_UNALIGNED, target + 4L * (g * ROWS + r), Math.fma(8, scale, least));
             }
         }
     }

@@ -6,7 +6,6 @@ import static dev.millrace.cpu.matmul.Panel.F_BYTES;
 import static dev.millrace.cpu.matmul.Panel.LANES;
 import static dev.millrace.cpu.matmul.Panel.LE;
 import static dev.millrace.cpu.matmul.Panel.ROWS;
-import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static jdk.incubator.vector.VectorOperators.B2I;
 import static jdk.incubator.vector.VectorOperators.I2F;
@@ -47,20 +46,15 @@ final class Q8Panels implements PanelKernels {
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
         int blocks = inputs / 32;
-        int most = 0;
-        for (long in = 0; in < (long) ROWS * blocks * SOURCE_BLOCK; in += SOURCE_BLOCK) {
-            most = Math.max(most, source.get(JAVA_SHORT_UNALIGNED, in) & 0x7FFF);
-        }
+        int most = Packing.largestHalf(source, (long) ROWS * blocks * SOURCE_BLOCK, SOURCE_BLOCK);
         boolean scaled = Halves.header(target, most);
-        for (int r = 0; r < ROWS; r++) {
-            for (int g = 0; g < blocks; g++) {
+        for (int g = 0; g < blocks; g++) {
+            long out = target + Halves.HEADER + (long) g * BLOCK;
+            for (int r = 0; r < ROWS; r++) {
                 long in = ((long) r * blocks + g) * SOURCE_BLOCK;
-                long out = target + Halves.HEADER + (long) g * BLOCK;
                 short scale = source.get(JAVA_SHORT_UNALIGNED, in);
                 ALL.set(JAVA_SHORT_UNALIGNED, out + 2 * r, scaled ? Halves.scaled(scale) : scale);
-                for (int k = 0; k < 32; k++) {
-                    ALL.set(JAVA_BYTE, out + SCALES + k * ROWS + r, source.get(JAVA_BYTE, in + 2 + k));
-                }
+                Packing.bytes(source, in + 2, out + SCALES + r);
             }
         }
     }

@@ -23,10 +23,13 @@ public final class WorkerPool implements AutoCloseable {
         void run(int worker, int workers);
     }
 
-    /** Longest spin of a worker that waits at a barrier, then of one that waits for the next region, nanoseconds. */
-    private static final long BARRIER_SPIN = 100_000;
+    /** How long a waiting worker only spins before it lets others have its core, nanoseconds. */
+    private static final long SPIN = 10_000;
 
-    private static final long IDLE_SPIN = 1_000_000;
+    /** How long a worker waits before it parks: at a barrier, and for the next region. */
+    private static final long BARRIER_PATIENCE = 50_000;
+
+    private static final long IDLE_PATIENCE = 1_000_000;
 
     private static final VarHandle CLAIMED;
     private static final VarHandle FAILURE;
@@ -133,9 +136,9 @@ public final class WorkerPool implements AutoCloseable {
             body = region;
             claims.claimed = 0;
             inner.reset();
-            pass(gate, 0, BARRIER_SPIN);
+            pass(gate, 0, BARRIER_PATIENCE);
             step(0, region);
-            pass(gate, 0, BARRIER_SPIN);
+            pass(gate, 0, BARRIER_PATIENCE);
             body = null;
             slots[0].thread = null;
             Throwable thrown = failure;
@@ -154,7 +157,7 @@ public final class WorkerPool implements AutoCloseable {
      */
     public void barrier(int worker) {
         if (workers > 1) {
-            pass(inner, worker, BARRIER_SPIN);
+            pass(inner, worker, BARRIER_PATIENCE);
         } else {
             claims.claimed = 0;
         }
@@ -179,7 +182,7 @@ public final class WorkerPool implements AutoCloseable {
             closed = true;
             if (workers > 1) {
                 slots[0].thread = Thread.currentThread();
-                pass(gate, 0, BARRIER_SPIN);
+                pass(gate, 0, BARRIER_PATIENCE);
             }
         } finally {
             running.unlock();
@@ -201,12 +204,12 @@ public final class WorkerPool implements AutoCloseable {
 
     private void serve(int worker) {
         while (true) {
-            pass(gate, worker, IDLE_SPIN);
+            pass(gate, worker, IDLE_PATIENCE);
             if (closed) {
                 return;
             }
             step(worker, body);
-            pass(gate, worker, BARRIER_SPIN);
+            pass(gate, worker, BARRIER_PATIENCE);
         }
     }
 
@@ -223,7 +226,7 @@ public final class WorkerPool implements AutoCloseable {
         }
     }
 
-    private void pass(Barrier barrier, int worker, long spin) {
+    private void pass(Barrier barrier, int worker, long patience) {
         int phase = barrier.phase();
         if (barrier.arrive() == workers - 1) {
             claims.claimed = 0;
@@ -231,19 +234,21 @@ public final class WorkerPool implements AutoCloseable {
             wake(worker);
             return;
         }
-        long deadline = 0;
+        long start = 0;
         int spins = 0;
         while (barrier.phase() == phase) {
             if (abandoned(barrier)) {
                 throw new Aborted();
             }
             Thread.onSpinWait();
-            if ((++spins & 63) == 0) {
+            if ((++spins & 31) == 0) {
                 long now = System.nanoTime();
-                if (deadline == 0) {
-                    deadline = now + spin;
-                } else if (now > deadline) {
+                if (start == 0) {
+                    start = now;
+                } else if (now - start > patience) {
                     sleep(barrier, worker, phase);
+                } else if (now - start > SPIN) {
+                    Thread.yield();
                 }
             }
         }

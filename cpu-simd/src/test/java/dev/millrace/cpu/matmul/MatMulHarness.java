@@ -95,6 +95,9 @@ public final class MatMulHarness {
                     "gemv %-5s %s x%d  T=%d  %6.1f GB/s (%.1f-%.1f)  roof %6.1f (%.1f-%.1f)  %3.0f%%  %.1f us each; packed at %.2f GB/s%n",
                     format, shape, tokens, pool.workers(), median(rate), min(rate), max(rate), median(roof), min(roof), max(roof), median(ratio),
                     bytes / median(rate) / 1e3 / copies, packing);
+            if (Boolean.getBoolean("rounds")) {
+                System.out.println("   " + Arrays.stream(rate).mapToObj(r -> "%.1f".formatted(r)).toList());
+            }
         }
     }
 

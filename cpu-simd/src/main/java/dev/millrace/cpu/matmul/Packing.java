@@ -1,0 +1,82 @@
+package dev.millrace.cpu.matmul;
+
+import static dev.millrace.cpu.matmul.Panel.ALL;
+import static dev.millrace.cpu.matmul.Panel.ROWS;
+import static java.lang.foreign.ValueLayout.JAVA_BYTE;
+import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * Turns rows into columns of a panel. A cache line of each row is read before the next one: rows a power of two apart
+ * would push each other out of the cache if they were read column by column (an eighth of the speed).
+ */
+final class Packing {
+    private static final int LINE = 64;
+
+    private Packing() {}
+
+    /** {@link Panel#ROWS} rows of 32-bit elements to [column][row]. */
+    static void words(MemorySegment rows, int columns, long target) {
+        for (int k0 = 0; k0 < columns; k0 += LINE / 4) {
+            int n = Math.min(LINE / 4, columns - k0);
+            for (int r = 0; r < ROWS; r++) {
+                long in = 4L * ((long) r * columns + k0);
+                long out = target + 4L * ((long) k0 * ROWS + r);
+                for (int i = 0; i < n; i++) {
+                    ALL.set(JAVA_INT_UNALIGNED, out + 4L * ROWS * i, rows.get(JAVA_INT_UNALIGNED, in + 4L * i));
+                }
+            }
+        }
+    }
+
+    /** {@link Panel#ROWS} rows of 16-bit elements to [column][row]. */
+    static void shorts(MemorySegment rows, int columns, long target) {
+        for (int k0 = 0; k0 < columns; k0 += LINE / 2) {
+            int n = Math.min(LINE / 2, columns - k0);
+            for (int r = 0; r < ROWS; r++) {
+                long in = 2L * ((long) r * columns + k0);
+                long out = target + 2L * ((long) k0 * ROWS + r);
+                for (int i = 0; i < n; i++) {
+                    ALL.set(JAVA_SHORT_UNALIGNED, out + 2L * ROWS * i, rows.get(JAVA_SHORT_UNALIGNED, in + 2L * i));
+                }
+            }
+        }
+    }
+
+    /** {@link Panel#ROWS} rows of half floats to [column][row], times 2^10 where {@code scaled}. */
+    static void halves(MemorySegment rows, int columns, long target, boolean scaled) {
+        if (!scaled) {
+            shorts(rows, columns, target);
+            return;
+        }
+        for (int k0 = 0; k0 < columns; k0 += LINE / 2) {
+            int n = Math.min(LINE / 2, columns - k0);
+            for (int r = 0; r < ROWS; r++) {
+                long in = 2L * ((long) r * columns + k0);
+                long out = target + 2L * ((long) k0 * ROWS + r);
+                for (int i = 0; i < n; i++) {
+                    short half = Halves.scaled(rows.get(JAVA_SHORT_UNALIGNED, in + 2L * i));
+                    ALL.set(JAVA_SHORT_UNALIGNED, out + 2L * ROWS * i, half);
+                }
+            }
+        }
+    }
+
+    /** 32 bytes at {@code in} down the lane at {@code lane}: to [column][row] of bytes. */
+    static void bytes(MemorySegment rows, long in, long lane) {
+        for (int k = 0; k < 32; k++) {
+            ALL.set(JAVA_BYTE, lane + (long) k * ROWS, rows.get(JAVA_BYTE, in + k));
+        }
+    }
+
+    /** Magnitude bits of the largest half among those {@code step} bytes apart. */
+    static int largestHalf(MemorySegment rows, long bytes, int step) {
+        int most = 0;
+        for (long in = 0; in < bytes; in += step) {
+            most = Math.max(most, rows.get(JAVA_SHORT_UNALIGNED, in) & 0x7FFF);
+        }
+        return most;
+    }
+}
