@@ -194,7 +194,11 @@ final class ChatCommand extends CliCommand {
             Generation done =
                     engine.generate(session, tokenizer.encode(prompt, false), options, shown);
             console.print(done.text().substring(shown.characters) + "\n");
-            conversation.answer(done.text().strip());
+            if (done.text().isBlank() && done.stop() == Generation.Stop.CANCELLED) {
+                conversation.retract();
+            } else {
+                conversation.answer(done.text().strip());
+            }
             if (stats) {
                 say(GenerateCommand.stats(done, options.sampling().seed()));
             }

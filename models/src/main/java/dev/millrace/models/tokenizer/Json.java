@@ -51,15 +51,21 @@ final class Json {
         } catch (BadField e) {
             throw new MillraceException(source + ": " + e.getMessage(), e);
         } catch (JacksonException e) {
+            String where =
+                    e.getLocation() == null
+                            ? ""
+                            : " (line "
+                                    + e.getLocation().getLineNr()
+                                    + ", column "
+                                    + e.getLocation().getColumnNr()
+                                    + ")";
+            String what = e.getOriginalMessage().lines().findFirst().orElse("");
             throw new MillraceException(
                     source
                             + ": not readable as JSON: "
-                            + e.getOriginalMessage().lines().findFirst().orElse("")
-                            + " (line "
-                            + e.getLocation().getLineNr()
-                            + ", column "
-                            + e.getLocation().getColumnNr()
-                            + "); download the file again",
+                            + what
+                            + where
+                            + "; download the file again",
                     e);
         }
     }
