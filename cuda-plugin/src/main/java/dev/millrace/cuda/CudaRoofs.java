@@ -84,7 +84,7 @@ final class CudaRoofs implements RoofProbe {
     }
 
     private Sample read(long bytes, int millis) {
-        int rounds = (int) Math.clamp((1L << 30) / bytes, 1, 1 << 16);
+        int rounds = Math.clamp((1L << 30) / bytes, 1, 1 << 16);
         try (DeviceBuffer in = gpu.allocate(bytes, "a roof's working set");
                 DeviceBuffer out = gpu.allocate(256, "a roof's result")) {
             stream.clear(in.address(), bytes);
