@@ -13,6 +13,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp -r "$dist" "$work/millrace"
 rm -f "$work/millrace/.built"
+# the embedded model is in a jar, too
+rm -r "$work/millrace/models"
 # uncompressed inside, since xz packs it better than zip does
 "$JDK25/bin/jlink" --compress zip-0 --no-header-files --no-man-pages --strip-debug \
     --add-modules java.base,java.logging,java.management,java.naming,java.xml,jdk.incubator.vector,jdk.jfr,jdk.unsupported,jdk.zipfs \
