@@ -53,7 +53,7 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
 
     private void append(Emission e, KvFormat kv) {
         write(e, kv, 1);
-        e.launch("kv_append", e.machine().rules().append(op, e.shape().rows()));
+        e.launch("kv_append", e.machine().rules().rows(e.shape().rows(), 256));
     }
 
     private void attend(Emission e, KvFormat kv) {

@@ -9,7 +9,7 @@ final class LaunchRules {
     static final int FEW = 8;
 
     /** Query heads that one block of the single-token attention serves. */
-    static final int HEADS_PER_BLOCK = 8;
+    static final int HEADS_PER_BLOCK = 2;
 
     /** The longest head that attention kernels hold. */
     static final int MOST_HEAD_DIM = 256;
@@ -17,6 +17,7 @@ final class LaunchRules {
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
     private static final int SHARED_LIMIT = 200 * 1024;
+    private static final int ROWS_OF_A_WARP = 2;
     private static final int ROW_TILE = 16;
     private static final int COLUMN_TILE = 128;
 
@@ -30,38 +31,34 @@ final class LaunchRules {
      * A matrix-vector launch.
      *
      * @param slices warps that share a row
-     * @param rowsPerWarp rows that a warp takes at once
      */
-    record Vector(Geometry geometry, int slices, int rowsPerWarp) {}
+    record Vector(Geometry geometry, int slices) {}
 
-    /** Two blocks of 8 warps a multiprocessor: enough rows or slices for every warp, and as many rounds for each. */
-    Vector vector(Matrix w, int m, boolean gated) {
-        int warps = 16 * multiprocessors;
+    /**
+     * Two blocks of 8 warps a multiprocessor, with as many rounds for each. A warp takes two rows of a plain format, or
+     * a tile of a block format; warps share rows that are longer than 8 steps of 32 vectors.
+     */
+    Vector vector(Matrix w, int m) {
         int together = together(w, m);
-        int rows;
-        int slices;
+        int slices = 1;
+        int units;
         if (w.format().quantized()) {
-            rows = ROW_TILE;
+            units = Math.ceilDiv(w.rows(), ROW_TILE);
             slices = WARPS;
             while (slices > 1 && slices > w.ld() / COLUMN_TILE) {
                 slices /= 2;
             }
         } else {
+            units = Math.ceilDiv(w.rows(), ROWS_OF_A_WARP);
             int vectors = w.ld() / (w.format() == Format.F32 ? 4 : 8);
-            rows = w.rows() >= 4 * warps ? 4 : w.rows() >= 2 * warps || gated ? 2 : 1;
-            rows = together > 1 ? Math.min(rows, 2) : rows;
-            slices = 1;
-            while (slices < WARPS
-                    && Math.ceilDiv(w.rows(), rows) * slices * 2 <= warps
-                    && vectors >= 64 * slices) {
+            while (slices < WARPS && Math.ceilDiv(vectors, 32 * slices) > 8) {
                 slices *= 2;
             }
         }
-        int units = Math.ceilDiv(w.rows(), rows);
         int perBlock = WARPS / slices;
         int rounds = Math.ceilDiv(units, 2 * multiprocessors * perBlock);
         int blocks = Math.ceilDiv(Math.ceilDiv(units, rounds), perBlock);
-        return new Vector(Geometry.of(blocks, 1, THREADS, together * sharedRow(w)), slices, rows);
+        return new Vector(Geometry.of(blocks, 1, THREADS, together * sharedRow(w)), slices);
     }
 
     private static int sharedRow(Matrix w) {
@@ -88,18 +85,9 @@ final class LaunchRules {
         return Geometry.of(Math.ceilDiv(m, 128), Math.ceilDiv(w.rows(), 128), THREADS, shared);
     }
 
-    Geometry append(Op.Attention op, int rows) {
-        return Geometry.of(rows, Math.ceilDiv(op.heads() + 2 * op.kvHeads(), 4), 128, 0);
-    }
-
     Geometry attentionOfOne(Op.Attention op, int rows, int headGroups, int splits) {
-        return new Geometry(splits, headGroups, rows, 128, attentionOfOneShared(op));
-    }
-
-    private static int attentionOfOneShared(Op.Attention op) {
-        int ratio = op.heads() / op.kvHeads();
-        int queries = ratio <= 2 ? ratio : ratio <= 4 ? 4 : 8;
-        return 4 * queries * 5 * (op.headDim() + 2);
+        int heads = Math.min(HEADS_PER_BLOCK, op.heads() / op.kvHeads());
+        return new Geometry(splits, headGroups, rows, THREADS, 4 * heads * WARPS * (op.headDim() + 2));
     }
 
     /** Attention of longer slices: blocks of 64 queries of a head. */

@@ -107,7 +107,7 @@ record LinearStep(
         Matrix w = part.matrix();
         int m = e.rows(y());
         boolean few = e.few(y());
-        LaunchRules.Vector vector = few ? e.machine().rules().vector(w, m, gated) : null;
+        LaunchRules.Vector vector = few ? e.machine().rules().vector(w, m) : null;
         boolean best = few && e.samplesFrom(y());
         e.begin();
         e.weight(w);
@@ -129,7 +129,7 @@ record LinearStep(
                 .put(e.machine().counters())
                 .put(best ? e.machine().best() : 0L)
                 .put(few ? vector.slices() : 0)
-                .put(few ? vector.rowsPerWarp() : 0);
+                .put(0);
         if (few) {
             if (best) {
                 e.bestOf(vector.geometry().gridX());

@@ -22,16 +22,12 @@ class LaunchRulesTest {
         int rows = 1 + random.nextInt(random.nextBoolean() ? 100 : 130_000);
         int columns = format.quantized() ? 32 * (1 + random.nextInt(400)) : 1 + random.nextInt(12_000);
         int m = 1 + random.nextInt(LaunchRules.FEW);
-        boolean gated = random.nextBoolean();
         LaunchRules rules = new LaunchRules(1 + random.nextInt(200));
-        LaunchRules.Vector vector = rules.vector(new Matrix(0, 0, rows, columns, format), m, gated);
+        LaunchRules.Vector vector = rules.vector(new Matrix(0, 0, rows, columns, format), m);
         String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + vector;
         assertThat(8 % vector.slices()).as(what).isZero();
         assertThat(vector.geometry().gridX()).as(what).isPositive();
         assertThat(vector.geometry().sharedBytes()).as(what).isBetween(1, SHARED_OF_HOPPER);
-        if (gated && !format.quantized()) {
-            assertThat(vector.rowsPerWarp()).as(what).isGreaterThanOrEqualTo(2);
-        }
     }
 
     @Test
