@@ -27,7 +27,13 @@ public final class PackedLinear {
     }
 
     /** One part: {@code rows} outputs in panels from {@code address}; {@code offsets} of Q4_1, else 0. */
-    private record Part(PanelKernels kernels, long address, long offsets, int rows, int panels, int firstOutput) {}
+    private record Part(
+            PanelKernels kernels, ColdStart start, long address, long offsets, int rows, int panels, int firstOutput) {
+        /** Whether the JIT has yet to compile the kernels. */
+        boolean cold() {
+            return start != null && !start.over();
+        }
+    }
 
     /**
      * Pieces that a worker's share of a product of several tokens is cut into, for whoever is free to take. A product of
@@ -188,6 +194,10 @@ public final class PackedLinear {
 
     private void sums(Activations x, Part part, int panel, float[] sums, int worker) {
         long address = part.address + panel * part.kernels.panelBytes(inputs);
+        if (part.cold()) {
+            ColdStart.sums(part.kernels, address, inputs, x, sums);
+            return;
+        }
         if (x.tokens == 1) {
             part.kernels.gemv(address, 1, inputs, x, sums, 0);
             if (part.offsets != 0) {
@@ -284,7 +294,7 @@ public final class PackedLinear {
                 }
             }
         });
-        return new Part(kernels, address, offsets, rows, panels, firstOutput);
+        return new Part(kernels, ColdStart.of(kernels), address, offsets, rows, panels, firstOutput);
     }
 
     private static long offsetBytes(int inputs) {

@@ -1,0 +1,80 @@
+package dev.millrace.cpu.matmul;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+class ColdStartTest {
+    /** Whichever way the first products of a process are computed, seeds give the same text. */
+    @ParameterizedTest
+    @CsvSource({"F32, 1", "F32, 7", "F16, 1", "F16, 9", "BF16, 1", "BF16, 20"})
+    void plainLoopsGiveTheVeryBitsOfTheKernels(String format, int tokens) {
+        PanelKernels kernels = kernels(format);
+        int inputs = 37;
+        Random random = new Random(tokens);
+        try (Arena arena = Arena.ofConfined(); Activations x = new Activations(tokens, inputs, 1)) {
+            long panel = packed(kernels, format, inputs, random, arena);
+            float[] data = new float[tokens * inputs];
+            for (int i = 0; i < data.length; i++) {
+                data[i] = (float) random.nextGaussian();
+            }
+            x.rows = new Rows(data, 0, inputs);
+            x.tokens = tokens;
+            float[] warm = new float[Math.ceilDiv(tokens, Activations.BLOCK) * Activations.BLOCK * Panel.ROWS];
+            if (tokens == 1) {
+                kernels.gemv(panel, 1, inputs, x, warm, 0);
+            } else {
+                x.fillBlocks(inputs, 0, 1);
+                kernels.unpack(panel, 0, inputs, x.panel(0));
+                for (int b = 0; b < x.tokenBlocks(); b++) {
+                    Microkernel.multiply(
+                            x.blocks, b * inputs * Activations.BLOCK, x.panel(0), inputs, warm,
+                            b * Activations.BLOCK * Panel.ROWS, true);
+                }
+            }
+            float[] cold = new float[warm.length];
+            ColdStart.sums(kernels, panel, inputs, x, cold);
+            for (int i = 0; i < tokens * Panel.ROWS; i++) {
+                assertThat(cold[i]).as("sum %d", i).isEqualTo(warm[i]).isNotZero();
+            }
+        }
+    }
+
+    @Test
+    void theKernelsTakeOverOnceTheyAreCompiled() throws InterruptedException {
+        ColdStart start = ColdStart.of(F32Panels.INSTANCE);
+        for (int i = 0; i < 300 && !start.over(); i++) {
+            Thread.sleep(100);
+        }
+        assertThat(start.over()).isTrue();
+    }
+
+    private static PanelKernels kernels(String format) {
+        return switch (format) {
+            case "F32" -> F32Panels.INSTANCE;
+            case "F16" -> F16Panels.INSTANCE;
+            default -> Bf16Panels.INSTANCE;
+        };
+    }
+
+    private static long packed(PanelKernels kernels, String format, int inputs, Random random, Arena arena) {
+        MemorySegment rows = arena.allocate(4L * Panel.ROWS * inputs, 64);
+        for (int i = 0; i < Panel.ROWS * inputs; i++) {
+            float w = (float) random.nextGaussian();
+            switch (format) {
+                case "F32" -> rows.setAtIndex(ValueLayout.JAVA_FLOAT, i, w);
+                case "F16" -> rows.setAtIndex(ValueLayout.JAVA_SHORT, i, Float.floatToFloat16(w));
+                default -> rows.setAtIndex(ValueLayout.JAVA_SHORT, i, (short) (Float.floatToRawIntBits(w) >>> 16));
+            }
+        }
+        MemorySegment panel = arena.allocate(kernels.panelBytes(inputs), 64);
+        kernels.pack(rows, inputs, panel.address());
+        return panel.address();
+    }
+}
