@@ -4,9 +4,23 @@
 
 #define MAX_HEAD_DIM 256
 
+// Cosines and sines of a row for the pairs that a lane rotates.
+struct Rotation {
+    float2 c[MAX_HEAD_DIM / 64];
+    __device__ __forceinline__ void load(const RopeRef& rope, int row) {
+        const float2* cs = rope.cs + (long long)row * rope.ldcs;
+        const int half = rope.cs ? rope.rotaryDim / 2 : 0;
+#pragma unroll
+        for (int i = 0; i < MAX_HEAD_DIM / 64; i++) {
+            int j = (threadIdx.x & 31) + 32 * i;
+            c[i] = j < half ? __ldcg(cs + j) : make_float2(1, 0);
+        }
+    }
+};
+
 // A warp brings head vector src[0..dim) into dst (shared memory): normalized, rotated.
 __device__ __forceinline__ void headVector(const void* src, long long offset, int fmt, int dim, const NormRef& norm,
-                                           const RopeRef& rope, bool rotate, int row, float* dst) {
+                                           const RopeRef& rope, bool rotate, const Rotation& rotation, float* dst) {
     const int lane = threadIdx.x & 31;
     float v[MAX_HEAD_DIM / 32], sum = 0;
 #pragma unroll
@@ -36,10 +50,12 @@ __device__ __forceinline__ void headVector(const void* src, long long offset, in
     __syncwarp();
     if (!rotate || !rope.cs) return;
     const int half = rope.rotaryDim / 2;
-    const float2* cs = rope.cs + (long long)row * rope.ldcs;
-    for (int j = lane; j < half; j += 32) {
+#pragma unroll
+    for (int i = 0; i < MAX_HEAD_DIM / 64; i++) {
+        const int j = lane + 32 * i;
+        if (j >= half) break;
         int p = rope.interleaved ? 2 * j : j, q = rope.interleaved ? p + 1 : p + half;
-        float2 r = __ldcg(cs + j);
+        float2 r = rotation.c[i];
         float x = dst[p], y = dst[q];
         dst[p] = x * r.x - y * r.y;
         dst[q] = y * r.x + x * r.y;

@@ -1,63 +1,103 @@
 // Attention of one new token per sequence (flash-decoding: Dao et al., 2023): norm, rotation, cache append, attention and
 // the combination of the splits in one launch.
 //
-// A block takes a kv head, up to 8 of its query heads, and a share of the positions. Inside, every group of lanes that
+// A block takes a kv head, one or two of its query heads (more do not fit 128 registers;
+// their keys come from L2 then), and a share of the positions. Inside, every group of lanes that
 // together hold a head vector (8 elements a lane) walks its own positions with its own online softmax, so keys and values
 // are read once, 16 bytes a lane, and nothing is exchanged until the end. The last block of a head adds up the splits.
+//
+// The phase is latency: a share is at least 128 positions' worth of work for the block (splitting a short context over more
+// blocks costs 1.5-2 us of fence, atomic and re-reading), and the first keys and values are read before the wait. That is
+// sound because every kernel lets its dependents start only after its own wait: when this one runs, all but the kernel right
+// before it (which made q, k, v) are complete, the sampler and the last token's attention among them.
 #include "attention.cuh"
 
-#define DECODE_WARPS 4
+#define DECODE_WARPS 8
 
-template <class T> __device__ __forceinline__ void load8(const T* p, int valid, float f[8]);
-template <> __device__ __forceinline__ void load8(const float* p, int valid, float f[8]) {
-    if (valid == 8 && (reinterpret_cast<uintptr_t>(p) & 15) == 0) {
-        float4 x = __ldcg(reinterpret_cast<const float4*>(p)), y = __ldcg(reinterpret_cast<const float4*>(p) + 1);
-        f[0] = x.x, f[1] = x.y, f[2] = x.z, f[3] = x.w, f[4] = y.x, f[5] = y.y, f[6] = y.z, f[7] = y.w;
-    } else {
-#pragma unroll
-        for (int i = 0; i < 8; i++) f[i] = i < valid ? __ldcg(p + i) : 0.f;
-    }
-}
-template <> __device__ __forceinline__ void load8(const __half* p, int valid, float f[8]) {
-    if (valid == 8 && (reinterpret_cast<uintptr_t>(p) & 15) == 0) {
-        uint4 v = __ldcg(reinterpret_cast<const uint4*>(p));
-        u32 w[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float2 q = f16Pair(w[i]);
-            f[2 * i] = q.x, f[2 * i + 1] = q.y;
+template <class T> struct Eight { // 8 neighbouring elements of a cache row as they lie there
+    uint4 v[sizeof(T) / 2];
+    __device__ __forceinline__ void floats(float f[8]) const {
+        if (sizeof(T) == 2) {
+            float2 a = f16Pair(v[0].x), b = f16Pair(v[0].y), c = f16Pair(v[0].z), d = f16Pair(v[0].w);
+            f[0] = a.x, f[1] = a.y, f[2] = b.x, f[3] = b.y, f[4] = c.x, f[5] = c.y, f[6] = d.x, f[7] = d.y;
+        } else {
+            const uint4 a = v[0], b = v[sizeof(T) / 2 - 1];
+            f[0] = asFloat(a.x), f[1] = asFloat(a.y), f[2] = asFloat(a.z), f[3] = asFloat(a.w);
+            f[4] = asFloat(b.x), f[5] = asFloat(b.y), f[6] = asFloat(b.z), f[7] = asFloat(b.w);
         }
-    } else {
-#pragma unroll
-        for (int i = 0; i < 8; i++) f[i] = i < valid ? __half2float(__ldcg(p + i)) : 0.f;
     }
+};
+// Rows that are no multiple of 8 elements: one by one. Out of line, since nobody's model has them.
+template <class T> __device__ __noinline__ Eight<T> loadOdd(const T* p, int valid) {
+    T e[8];
+    for (int i = 0; i < 8; i++) e[i] = i < valid ? p[i] : T(0.f);
+    Eight<T> r;
+    memcpy(&r, e, sizeof r);
+    return r;
 }
+template <class T> __device__ __forceinline__ Eight<T> loadEight(const T* p, int valid, bool aligned) {
+    if (!aligned) return loadOdd(p, valid);
+    Eight<T> r;
+#pragma unroll
+    for (int i = 0; i < int(sizeof(T) / 2); i++) r.v[i] = valid > 0 ? __ldcg(reinterpret_cast<const uint4*>(p) + i) : make_uint4(0, 0, 0, 0);
+    return r;
+}
+__device__ __forceinline__ float rounded(float v, float) { return v; }
+__device__ __forceinline__ __half rounded(float v, __half) { return __float2half_rn(fminf(fmaxf(v, -65504.f), 65504.f)); }
 
 // T: cache element; LPR: lanes that hold a head vector; GQ: query heads at once.
 template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const AttentionArgs& a, float* shared) {
-    const int dim = a.headDim, ratio = a.heads / a.kvHeads, groupsOfQ = (ratio + 7) / 8;
-    const int kvHead = blockIdx.y / groupsOfQ, q0 = (blockIdx.y % groupsOfQ) * 8, nq = min(GQ, ratio - q0), r = blockIdx.z;
+    const int AT = GQ > 1 || sizeof(T) == 4 ? 2 : 4, GROUPS = 32 / LPR, NG = DECODE_WARPS * GROUPS; // positions a group takes at once; groups
+    const int dim = a.headDim, ratio = a.heads / a.kvHeads, groupsOfQ = (ratio + GQ - 1) / GQ;
+    const int kvHead = blockIdx.y / groupsOfQ, q0 = (blockIdx.y % groupsOfQ) * GQ, nq = min(GQ, ratio - q0), r = blockIdx.z;
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, sub = lane % LPR, e0 = sub * 8;
-    const int valid = min(max(dim - e0, 0), 8), fmt = sizeof(T) == 2 ? FMT_F16 : FMT_F32;
-    float* qs = shared;             // [GQ][dim]
-    float* ks = shared + GQ * dim;  // [dim] new key, then the warps' results [warp][GQ][dim + 2]
+    const int valid = min(max(dim - e0, 0), 8);
+    const bool aligned = dim % 8 == 0;
+    float* qs = shared;             // [GQ][dim], then the new key and value [2][dim]; at the end [warp][GQ][dim + 2]
+    float* fresh = shared + GQ * dim;
     const Seq seq = a.b.seqs[r];    // in decode, row r is sequence r
-    const int length = seq.base + 1, lo = a.window > 0 ? max(0, length - a.window) : 0, n = length - lo;
-    const int share = max((n + int(gridDim.x) - 1) / int(gridDim.x), 16), active = (n + share - 1) / share;
-    if (int(blockIdx.x) >= active || seq.kvFmt != a.kvFmt || seq.base >= seq.capacity) return;
-    const int from = lo + blockIdx.x * share, to = min(from + share, length);
+    const int past = seq.base, length = past + 1, lo = a.window > 0 ? max(0, length - a.window) : 0, n = length - lo;
+    const int share = max((n + int(gridDim.x) - 1) / int(gridDim.x), 2048 / LPR), active = (n + share - 1) / share;
+    const bool idle = int(blockIdx.x) >= active || seq.kvFmt != a.kvFmt || past >= seq.capacity;
+    const int from = lo + blockIdx.x * share, to = min(from + share, length), cached = min(to, past);
     T* keys = static_cast<T*>(seq.kv) + keyOffset(a, seq, kvHead);
     T* values = keys + valueDistance(a, seq);
-
     const int head0 = kvHead * ratio + q0;
+
+    Eight<T> nextK[AT], nextV[AT];
+    int p = from + warp * GROUPS + lane / LPR;
+    auto load = [&](int at) {
+#pragma unroll
+        for (int j = 0; j < AT; j++) {
+            bool in = at + j * NG < cached && !idle;
+            long long o = (long long)(in ? at + j * NG : 0) * dim + e0;
+            nextK[j] = loadEight(keys + o, in ? valid : 0, aligned);
+            nextV[j] = loadEight(values + o, in ? valid : 0, aligned);
+        }
+    };
+    load(p);
+    Rotation rotation;
+    rotation.load(a.rope, r);
+    dependencyWait();
+    dependentsLaunch();
+    if (idle) return;
     for (int h = warp; h < nq; h += DECODE_WARPS) {
-        headVector(a.q, (long long)r * a.ldq + (head0 + h) * dim, a.inFmt, dim, a.qNorm, a.rope, true, r, qs + h * dim);
+        headVector(a.q, (long long)r * a.ldq + (head0 + h) * dim, a.inFmt, dim, a.qNorm, a.rope, true, rotation, qs + h * dim);
     }
-    if (to == length && warp == DECODE_WARPS - 1) { // this block holds the new position
-        headVector(a.k, (long long)r * a.ldk + kvHead * dim, a.inFmt, dim, a.kNorm, a.rope, true, r, ks);
+    const bool last = to == length; // this block has the new position
+    if (last && warp == DECODE_WARPS - 1) {
+        headVector(a.k, (long long)r * a.ldk + kvHead * dim, a.inFmt, dim, a.kNorm, a.rope, true, rotation, fresh);
         for (int d = lane; d < dim; d += 32) {
-            storeAs(keys, (long long)seq.base * dim + d, fmt, ks[d]);
-            storeAs(values, (long long)seq.base * dim + d, fmt, __ldcg(static_cast<const float*>(a.v) + (long long)r * a.ldv + kvHead * dim + d));
+            T k = rounded(fresh[d], T()); // rounded as the cache holds it
+            keys[(long long)past * dim + d] = k;
+            fresh[d] = float(k);
+        }
+    }
+    if (last && warp == DECODE_WARPS - 2) {
+        for (int d = lane; d < dim; d += 32) {
+            T v = rounded(__ldcg(static_cast<const float*>(a.v) + (long long)r * a.ldv + kvHead * dim + d), T());
+            values[(long long)past * dim + d] = v;
+            fresh[dim + d] = float(v);
         }
     }
     __syncthreads();
@@ -68,45 +108,70 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
 #pragma unroll
         for (int i = 0; i < 8; i++) q[h][i] = h < nq && i < valid ? qs[h * dim + e0 + i] * a.scale * 1.4426950408889634f : 0.f;
     }
-    const int AT = GQ >= 4 ? 2 : 4, NG = DECODE_WARPS * 32 / LPR; // positions a lane group takes at once; lane groups
-    for (int p = from + warp * (32 / LPR) + lane / LPR; p - (lane / LPR) < to; p += AT * NG) {
-        float k[AT][8], v[AT][8];
+    auto dot = [&](int h, const float k[8]) {
+        float s = 0;
+#pragma unroll
+        for (int i = 0; i < 8; i++) s += q[h][i] * k[i];
+#pragma unroll
+        for (int x = LPR / 2; x; x >>= 1) s += __shfl_xor_sync(~0u, s, x);
+        return s;
+    };
+    for (; p - lane / LPR < cached; p += AT * NG) {
+        Eight<T> k[AT], v[AT];
+#pragma unroll
+        for (int j = 0; j < AT; j++) k[j] = nextK[j], v[j] = nextV[j];
+        if (p - lane / LPR + AT * NG < cached) load(p + AT * NG);
+        float s[GQ][AT], f[8];
 #pragma unroll
         for (int j = 0; j < AT; j++) {
-            bool in = p + j * NG < to;
-            load8(keys + (long long)(in ? p + j * NG : from) * dim + e0, in ? valid : 0, k[j]);
-            load8(values + (long long)(in ? p + j * NG : from) * dim + e0, in ? valid : 0, v[j]);
+            k[j].floats(f);
+#pragma unroll
+            for (int h = 0; h < GQ; h++) {
+                s[h][j] = dot(h, f);
+                if (p + j * NG >= cached) s[h][j] = -INFINITY;
+            }
         }
 #pragma unroll
         for (int h = 0; h < GQ; h++) {
-            float s[AT], best = top[h];
+            float best = top[h];
 #pragma unroll
-            for (int j = 0; j < AT; j++) {
-                s[j] = 0;
-#pragma unroll
-                for (int i = 0; i < 8; i++) s[j] += q[h][i] * k[j][i];
-#pragma unroll
-                for (int x = LPR / 2; x; x >>= 1) s[j] += __shfl_xor_sync(~0u, s[j], x);
-                if (p + j * NG >= to) s[j] = -INFINITY;
-                best = fmaxf(best, s[j]);
-            }
-            if (best == -INFINITY) continue;
-            float keep = exp2f(top[h] - best);
+            for (int j = 0; j < AT; j++) best = fmaxf(best, s[h][j]);
+            float safe = best == -INFINITY ? 0.f : best, keep = exp2f(top[h] - safe);
             top[h] = best;
             sum[h] *= keep;
 #pragma unroll
             for (int i = 0; i < 8; i++) o[h][i] *= keep;
 #pragma unroll
-            for (int j = 0; j < AT; j++) {
-                float w = exp2f(s[j] - best);
-                sum[h] += w;
+            for (int j = 0; j < AT; j++) s[h][j] = exp2f(s[h][j] - safe), sum[h] += s[h][j];
+        }
 #pragma unroll
-                for (int i = 0; i < 8; i++) o[h][i] += w * v[j][i];
+        for (int j = 0; j < AT; j++) {
+            v[j].floats(f);
+#pragma unroll
+            for (int h = 0; h < GQ; h++) {
+#pragma unroll
+                for (int i = 0; i < 8; i++) o[h][i] += s[h][j] * f[i];
             }
         }
     }
+    if (last && warp == 0) { // the new position: the first lane group takes it, the others look on
+        float f[8];
+#pragma unroll
+        for (int i = 0; i < 8; i++) f[i] = i < valid ? fresh[e0 + i] : 0.f;
+#pragma unroll
+        for (int h = 0; h < GQ; h++) {
+            float s = dot(h, f), best = fmaxf(top[h], s);
+            if (lane >= LPR) continue;
+            float keep = exp2f(top[h] - best), w = exp2f(s - best);
+            top[h] = best;
+            sum[h] = sum[h] * keep + w;
+#pragma unroll
+            for (int i = 0; i < 8; i++) o[h][i] = o[h][i] * keep + w * (i < valid ? fresh[dim + e0 + i] : 0.f);
+        }
+        __syncwarp();
+    }
     // lane groups of the warp, then the warps
-    float* mine = ks + warp * GQ * (dim + 2);
+    float* mine = shared + warp * GQ * (dim + 2);
     __syncthreads();
 #pragma unroll
     for (int h = 0; h < GQ; h++) {
@@ -132,9 +197,11 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
     for (int i = threadIdx.x; i < nq * dim; i += blockDim.x) {
         int h = i / dim, d = i % dim;
         float best = -INFINITY, total = 0, v = 0;
-        for (int w = 0; w < DECODE_WARPS; w++) best = fmaxf(best, ks[(w * GQ + h) * (dim + 2)]);
+#pragma unroll
+        for (int w = 0; w < DECODE_WARPS; w++) best = fmaxf(best, shared[(w * GQ + h) * (dim + 2)]);
+#pragma unroll
         for (int w = 0; w < DECODE_WARPS; w++) {
-            const float* part = ks + (w * GQ + h) * (dim + 2);
+            const float* part = shared + (w * GQ + h) * (dim + 2);
             float keep = part[0] == -INFINITY ? 0.f : exp2f(part[0] - best);
             total += part[1] * keep;
             v += part[2 + d] * keep;
@@ -161,7 +228,9 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
         int h = i / dim, d = i % dim;
         const float* w = work + (long long)h * a.splits * (dim + 2);
         float best = -INFINITY, total = 0, v = 0;
+#pragma unroll 4
         for (int s = 0; s < active; s++) best = fmaxf(best, __ldcg(w + s * (dim + 2)));
+#pragma unroll 4
         for (int s = 0; s < active; s++) {
             const float* part = w + s * (dim + 2);
             float keep = exp2f(__ldcg(part) - best);
@@ -173,11 +242,8 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
 }
 
 template <class T, int LPR> __device__ __forceinline__ void decodeHeads(const AttentionArgs& a, float* shared) {
-    int ratio = a.heads / a.kvHeads;
-    if (ratio == 1) decode<T, LPR, 1>(a, shared);
-    else if (ratio == 2) decode<T, LPR, 2>(a, shared);
-    else if (ratio <= 4) decode<T, LPR, 4>(a, shared);
-    else decode<T, LPR, 8>(a, shared);
+    if (a.heads == a.kvHeads) decode<T, LPR, 1>(a, shared);
+    else decode<T, LPR, 2>(a, shared);
 }
 template <class T> __device__ __forceinline__ void decodeDims(const AttentionArgs& a, float* shared) {
     if (a.headDim <= 64) decodeHeads<T, 8>(a, shared);
@@ -185,11 +251,9 @@ template <class T> __device__ __forceinline__ void decodeDims(const AttentionArg
     else decodeHeads<T, 32>(a, shared);
 }
 
-extern "C" __global__ void __launch_bounds__(DECODE_WARPS * 32) attn_decode(const __grid_constant__ AttentionArgs a) {
-    extern __shared__ float heads[]; // (GQ * (1 + 4)) * (headDim + 2) floats, GQ = 1, 2, 4, 8 by heads / kvHeads
+extern "C" __global__ void __launch_bounds__(DECODE_WARPS * 32, 2) attn_decode(const __grid_constant__ AttentionArgs a) {
+    extern __shared__ float heads[]; // 8 warps * GQ * (headDim + 2) floats, GQ = 1 where heads == kvHeads, else 2
     Mark mark{a.mark};
-    dependentsLaunch();
-    dependencyWait();
     if (a.kvFmt == FMT_F32) decodeDims<float>(a, heads);
     else decodeDims<__half>(a, heads);
 }

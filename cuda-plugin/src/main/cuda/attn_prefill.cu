@@ -17,35 +17,61 @@ struct Source { // keys or values of one head: element (p, d) at base + p * stri
     int fmt;
 };
 
-__device__ __forceinline__ u32 pairAs16(const Source& s, long long at, int d, int dim) {
-    float x = d < dim ? loadAs(s.data, at + d, s.fmt) : 0.f, y = d + 1 < dim ? loadAs(s.data, at + d + 1, s.fmt) : 0.f;
-    return packHalf(x, y);
+__device__ __forceinline__ float exp2Fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+// Rows that 16-byte loads do not fit, or bf16: out of line, one by one.
+__device__ __noinline__ uint4 loadOdd(const void* data, long long at, int fmt, int left) {
+    u32 v[4] = {};
+    for (int j = 0; j < 8 && j < left; j++) {
+        v[j / 2] |= u32(__half_as_ushort(__float2half_rn(fminf(fmaxf(loadAs(data, at + j, fmt), -65504.f), 65504.f)))) << (j & 1) * 16;
+    }
+    return make_uint4(v[0], v[1], v[2], v[3]);
 }
 
-// 64 rows from p0 into [64][2 DP + 16 bytes] halves, zeros past `length` and past dim.
+// 64 rows from p0 into [64][2 DP + 16 bytes] halves, zeros from `rows` and from dim on.
 template <int DP> __device__ __forceinline__ void loadTile(u32 to, const Source& s, int p0, int length, int dim) {
-    const int CHUNKS = DP / 8, LD = 2 * DP + 16;
-    const bool direct = s.fmt == FMT_F16 && ((dim | s.stride | s.base) & 7) == 0;
-    for (int i = threadIdx.x; i < TK * CHUNKS; i += 128) {
-        int r = i / CHUNKS, d = (i % CHUNKS) * 8;
-        bool valid = p0 + r < length && d < dim;
-        long long at = s.base + (valid ? (long long)(p0 + r) * s.stride : 0);
-        u32 place = to + r * LD + d * 2;
-        if (direct) {
-            copyAsync(place, static_cast<const __half*>(s.data) + at + (valid ? d : 0), valid);
-        } else {
-            u32 v[4] = {};
-            if (valid) {
-                if (s.fmt == FMT_F32 && ((dim | s.stride | s.base) & 3) == 0 && d + 8 <= dim) {
-                    const float4* q = reinterpret_cast<const float4*>(static_cast<const float*>(s.data) + at + d);
-                    float4 x = q[0], y = q[1];
-                    v[0] = packHalf(x.x, x.y), v[1] = packHalf(x.z, x.w), v[2] = packHalf(y.x, y.y), v[3] = packHalf(y.z, y.w);
-                } else {
+    const int CHUNKS = DP / 8, LD = 2 * DP + 16, TURNS = TK * CHUNKS / 128;
+    const bool whole = ((dim | s.stride | s.base) & 7) == 0;
+    auto place = [&](int i, int& r, int& d) {
+        int id = threadIdx.x + i * 128;
+        r = id / CHUNKS, d = (id % CHUNKS) * 8;
+        return p0 + r < length && d < dim;
+    };
+    auto store = [&](int r, int d, uint4 v) {
+        asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to + r * LD + d * 2), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
+    };
+    int r, d;
+    if (whole && s.fmt == FMT_F16) {
 #pragma unroll
-                    for (int j = 0; j < 4; j++) v[j] = pairAs16(s, at, d + 2 * j, dim);
-                }
-            }
-            asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(place), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
+        for (int i = 0; i < TURNS; i++) {
+            bool valid = place(i, r, d);
+            copyAsync(to + r * LD + d * 2, static_cast<const __half*>(s.data) + s.base + (valid ? (long long)(p0 + r) * s.stride + d : 0), valid);
+        }
+    } else if (whole && s.fmt == FMT_F32) {
+#pragma unroll 4
+        for (int i = 0; i < TURNS; i++) {
+            bool valid = place(i, r, d);
+            const float4* q = reinterpret_cast<const float4*>(static_cast<const float*>(s.data) + s.base + (valid ? (long long)(p0 + r) * s.stride + d : 0));
+            float4 x = valid ? q[0] : make_float4(0, 0, 0, 0), y = valid ? q[1] : make_float4(0, 0, 0, 0);
+            store(r, d, make_uint4(packHalf(x.x, x.y), packHalf(x.z, x.w), packHalf(y.x, y.y), packHalf(y.z, y.w)));
+        }
+    } else if (whole) { // bf16
+#pragma unroll 4
+        for (int i = 0; i < TURNS; i++) {
+            bool valid = place(i, r, d);
+            const uint4* q = reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(s.data) + s.base + (valid ? (long long)(p0 + r) * s.stride + d : 0));
+            uint4 v = valid ? *q : make_uint4(0, 0, 0, 0);
+            float2 a = bf16Pair(v.x), b = bf16Pair(v.y), c = bf16Pair(v.z), e = bf16Pair(v.w);
+            store(r, d, make_uint4(packHalf(a.x, a.y), packHalf(b.x, b.y), packHalf(c.x, c.y), packHalf(e.x, e.y)));
+        }
+    } else {
+#pragma unroll 1
+        for (int i = 0; i < TURNS; i++) {
+            bool valid = place(i, r, d);
+            store(r, d, valid ? loadOdd(s.data, s.base + (long long)(p0 + r) * s.stride + d, s.fmt, dim - d) : make_uint4(0, 0, 0, 0));
         }
     }
 }
@@ -69,22 +95,18 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
     }
     u32 q[KS][4];
     const int r0 = warp * 16 + g, r1 = r0 + 8;
-    {
-        const Source s = {a.q, (long long)(seq.start + q0) * a.ldq + head * dim, a.ldq, a.inFmt};
-#pragma unroll
-        for (int i = 0; i < KS; i++) {
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                int r = j & 1 ? r1 : r0, d = i * 16 + 2 * t + (j >> 1) * 8;
-                q[i][j] = r < rows ? pairAs16(s, s.base + (long long)r * s.stride, d, dim) : 0;
-            }
-        }
-    }
-    float o[DP / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {};
-    const float scale = a.scale * 1.4426950408889634f;
+    const Source source = {a.q, (long long)(seq.start + q0) * a.ldq + head * dim, a.ldq, a.inFmt};
+    loadTile<DP>(shared + 2 * TILE, source, 0, rows, dim); // in the second stage, until it is needed
     loadTile<DP>(shared, k, lo, length, dim);
     loadTile<DP>(shared + TILE, v, lo, length, dim);
     copyCommit();
+    copyWait<0>();
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < KS; i++) ldmatrix4(q[i], shared + 2 * TILE + (warp * 16 + (lane & 15)) * LD + i * 32 + (lane >> 4) * 16);
+    __syncthreads();
+    float o[DP / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {};
+    const float scale = a.scale * 1.4426950408889634f;
     int stage = 0;
     for (int p0 = lo; p0 < length; p0 += TK, stage ^= 1) {
         if (p0 + TK < length) {
@@ -128,7 +150,7 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
             best[h] = fmaxf(best[h], __shfl_xor_sync(~0u, best[h], 1));
             best[h] = fmaxf(best[h], __shfl_xor_sync(~0u, best[h], 2));
             safe[h] = best[h] == -INFINITY ? 0.f : best[h];
-            keep[h] = exp2f(top[h] - safe[h]);
+            keep[h] = exp2Fast(top[h] - safe[h]);
             top[h] = best[h];
             sum[h] *= keep[h];
         }
@@ -136,7 +158,7 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
         for (int j = 0; j < TK / 8; j++) {
 #pragma unroll
             for (int c = 0; c < 4; c++) {
-                s[j][c] = exp2f(s[j][c] - safe[c >> 1]);
+                s[j][c] = exp2Fast(s[j][c] - safe[c >> 1]);
                 sum[c >> 1] += s[j][c];
             }
         }
@@ -188,20 +210,14 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
     }
 }
 
-__device__ __forceinline__ void prefillAny(const AttentionArgs& a) {
+extern "C" __global__ void __launch_bounds__(128, 3) attn_prefill(const __grid_constant__ AttentionArgs a) {
     extern __shared__ __align__(128) unsigned char tiles[]; // two stages of keys and values
     Mark mark{a.mark};
     dependencyWait();
     dependentsLaunch();
     const u32 shared = sharedAddress(tiles);
-    if (a.headDim <= 32) prefill<32>(a, shared);
-    else if (a.headDim <= 64) prefill<64>(a, shared);
-    else if (a.headDim <= 80) prefill<80>(a, shared);
+    if (a.headDim <= 64) prefill<64>(a, shared);
     else if (a.headDim <= 96) prefill<96>(a, shared);
     else if (a.headDim <= 128) prefill<128>(a, shared);
     else prefill<256>(a, shared);
 }
-
-extern "C" __global__ void __launch_bounds__(128, 3) attn_prefill_f16(const __grid_constant__ AttentionArgs a) { prefillAny(a); }
-extern "C" __global__ void __launch_bounds__(128, 3) attn_prefill_bf16(const __grid_constant__ AttentionArgs a) { prefillAny(a); }
-extern "C" __global__ void __launch_bounds__(128, 3) attn_prefill_tf32(const __grid_constant__ AttentionArgs a) { prefillAny(a); }

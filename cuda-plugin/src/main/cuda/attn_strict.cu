@@ -131,11 +131,9 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
 extern "C" __global__ void __launch_bounds__(256) attn_prefill_f32(const __grid_constant__ AttentionArgs a) {
     extern __shared__ __align__(16) float shared[];
     Mark mark{a.mark};
-    dependentsLaunch();
     dependencyWait();
-    if (a.headDim <= 32) prefill<32>(a, shared);
-    else if (a.headDim <= 64) prefill<64>(a, shared);
-    else if (a.headDim <= 80) prefill<80>(a, shared);
+    dependentsLaunch();
+    if (a.headDim <= 64) prefill<64>(a, shared);
     else if (a.headDim <= 96) prefill<96>(a, shared);
     else if (a.headDim <= 128) prefill<128>(a, shared);
     else prefill<256>(a, shared);

@@ -7,7 +7,8 @@
 #include "abi.cuh"
 
 
-// Lets the next kernel of the stream start its prologue (it waits in dependencyWait before it reads what we write).
+// Lets the next kernel of the stream start its prologue (it waits in dependencyWait before it reads what we write). Always
+// called after our own wait: so when a kernel runs, only the one right before it can still be at work.
 __device__ __forceinline__ void dependentsLaunch() {
 #if __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

@@ -3,8 +3,8 @@
 
 #define EACH_COLUMN(c) \
     Mark mark{a.mark}; \
-    dependentsLaunch(); \
     dependencyWait(); \
+    dependentsLaunch(); \
     for (int c = blockIdx.x * blockDim.x + threadIdx.x; c < a.width; c += gridDim.x * blockDim.x)
 
 extern "C" __global__ void __launch_bounds__(256) activation(const __grid_constant__ ElementArgs a) {
@@ -31,8 +31,8 @@ extern "C" __global__ void __launch_bounds__(256) select_rows(const __grid_const
 // Each thread owns whole pairs, so x and y may be the same buffer.
 extern "C" __global__ void __launch_bounds__(256) rope(const __grid_constant__ RopeArgs a) {
     Mark mark{a.mark};
-    dependentsLaunch();
     dependencyWait();
+    dependentsLaunch();
     long long r = blockIdx.x;
     const float2* cs = a.rope.cs + r * a.rope.ldcs;
     const float* x = a.x + r * a.ldx;
@@ -55,8 +55,8 @@ extern "C" __global__ void __launch_bounds__(256) rope(const __grid_constant__ R
 
 extern "C" __global__ void __launch_bounds__(256) pool(const __grid_constant__ PoolArgs a) {
     Mark mark{a.mark};
-    dependentsLaunch();
     dependencyWait();
+    dependentsLaunch();
     Seq seq = a.b.seqs[blockIdx.y];
     for (int c = blockIdx.x * blockDim.x + threadIdx.x; c < a.width; c += gridDim.x * blockDim.x) {
         const float* x = a.x + (long long)seq.start * a.ldx + c;

@@ -8,7 +8,8 @@
 #define PAD 132 // row stride in floats: the transposed stores of a warp fall on different banks
 
 extern "C" __global__ void __launch_bounds__(256, 2) gemm_f32(const __grid_constant__ LinearArgs a) {
-    __shared__ __align__(16) float A[2][KT][PAD], B[2][KT][PAD];
+    __shared__ __align__(16) float both[4][KT][PAD];
+    auto A = both, B = both + 2;
     Mark mark{a.mark};
     dependencyWait();
     dependentsLaunch();
@@ -65,10 +66,18 @@ extern "C" __global__ void __launch_bounds__(256, 2) gemm_f32(const __grid_const
             __syncthreads();
         }
     }
+    float* tile = &both[0][0][0]; // which holds 64 rows of sums
 #pragma unroll
-    for (int i = 0; i < 8; i++)
+    for (int h = 0; h < 2; h++) {
+        __syncthreads();
 #pragma unroll
-        for (int j = 0; j < 8; j += 2) {
-            finishPair(a, m0 + (i >> 2) * 64 + ty * 4 + (i & 3), n0 + (j >> 2) * 64 + tx * 4 + (j & 3), acc[i][j], acc[i][j + 1]);
+        for (int i = 0; i < 4; i++) {
+            const float* v = acc[h * 4 + i];
+            float* to = tile + (ty * 4 + i) * TILE_LD + tx * 4;
+            *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
+            *reinterpret_cast<float4*>(to + 64) = make_float4(v[4], v[5], v[6], v[7]);
         }
+        __syncthreads();
+        finishTile<64>(a, tile, m0 + h * 64, n0);
+    }
 }

@@ -1,54 +1,103 @@
 // y = epilogue(x W^T) on the matrix units: f16 and bf16 operands, or f32 rounded to tf32; sums in f32.
 //
-// A block makes 128 rows x 128 columns; 8 warps as 2 x 4, 64 x 32 each (16 mma per 6 ldmatrix). k goes in steps of 128
-// bytes a row (64 halves, 32 floats) through three stages of shared memory: 96 KB, so two blocks fit an SM and one
-// multiplies while the other waits. 16-byte chunks are swizzled (chunk ^ row & 7): no bank conflicts either way.
+// k goes in steps of 128 bytes a row (64 halves, 32 floats) through stages of shared memory that cp.async fills; 16-byte
+// chunks are swizzled (chunk ^ row & 7), which is at once free of bank conflicts and the layout wgmma reads. Grids run over m
+// first: the blocks in flight share their weights, which are read once; x stays in L2.
+//
+// 128 x 128 a block, 96 KB of stages, two blocks an SM: one multiplies while the other waits. On sm_90a two warpgroups of
+// 64 x 128 (wgmma): 560-630 TFLOP/s in a 7B's shapes on an H200, where 128 x 256 with one block an SM reached 400 and 8 warps
+// of mma.sync 330. Elsewhere those 8 warps, as 2 x 4, 64 x 32 each (16 mma per 6 ldmatrix).
 #include "gemm.cuh"
-#include "mma.cuh"
+#include "wgmma.cuh"
 
-#define STAGES 3
-#define STAGE_BYTES (2 * 128 * 128)
-// Grids run over m first: the blocks in flight share their weights, which are read once; x stays in L2.
-
-template <int FMT> __device__ __forceinline__ void gemm(const LinearArgs& a) {
-    extern __shared__ __align__(128) unsigned char stages[];
-    Mark mark{a.mark};
-    const int ES = FMT == FMT_F32 ? 4 : 2, lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-    const int m0 = blockIdx.x * 128, n0 = blockIdx.y * 128, wm = (warp & 1) * 64, wn = (warp >> 1) * 32;
-    const int steps = (a.w.ld * ES + 127) / 128, allocated = (a.w.n + 15) & ~15;
-    const u32 base = sharedAddress(stages);
-    const char* w = static_cast<const char*>(a.w.data);
-    const char* x = static_cast<const char*>(a.x);
-    auto loadSide = [&](int step, bool weights) {
-        u32 to = base + (step % STAGES) * STAGE_BYTES + (weights ? 128 * 128 : 0);
+template <int FMT> struct Stages {
+    static const int ES = FMT == FMT_F32 ? 4 : 2, BYTES = 256 * 128;
+    u32 base;
+    // Rows of x and of W of one step; WEIGHTS and X so that the weights can come before the wait.
+    template <bool WEIGHTS> __device__ __forceinline__ void load(const LinearArgs& a, int m0, int n0, int step, int stage) const {
+        const int r0 = threadIdx.x >> 3, c = threadIdx.x & 7;
+        const u32 to = base + stage * BYTES + (WEIGHTS ? 128 * 128 : 0) + r0 * 128 + ((c ^ (r0 & 7)) << 4);
+        const int first = WEIGHTS ? n0 : m0, ld = WEIGHTS ? a.w.ld : a.ldx, end = WEIGHTS ? (a.w.n + 15) & ~15 : a.m;
+        const char* from = static_cast<const char*>(WEIGHTS ? a.w.data : a.x) + step * 128 + c * 16;
+        const bool inRow = step * (128 / ES) + c * (16 / ES) < ld;
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int id = threadIdx.x + i * 256, r = id >> 3, c = id & 7;
-            u32 at = to + r * 128 + ((c ^ (r & 7)) << 4);
-            if (weights) {
-                bool valid = n0 + r < allocated;
-                copyAsync(at, w + ((long long)(valid ? n0 + r : 0) * a.w.ld) * ES + step * 128 + c * 16, valid);
-            } else {
-                bool valid = m0 + r < a.m && (FMT != FMT_F32 || (step * 32 + c * 4) < a.ldx);
-                copyAsync(at, x + (valid ? ((long long)(m0 + r) * a.ldx) * ES + step * 128 + c * 16 : 0), valid);
-            }
+        for (int i = 0; i < 4; i++) { // 32 rows a turn: the swizzle of a thread's chunk stays
+            bool valid = inRow && first + r0 + i * 32 < end;
+            copyAsync(to + i * 32 * 128, from + (valid ? (long long)(first + r0 + i * 32) * ld * ES : -(long long)(step * 128 + c * 16)), valid);
         }
-    };
-    for (int s = 0; s < STAGES - 1; s++) if (s < steps) loadSide(s, true);
+    }
+};
+
+#ifdef HAS_WGMMA
+template <int FMT> __device__ __forceinline__ void gemmWarpgroups(const LinearArgs& a, unsigned char* stages) {
+    const Stages<FMT> s = {sharedAddress(stages)};
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, group = warp >> 2;
+    const int m0 = blockIdx.x * 128, n0 = blockIdx.y * 128, steps = (a.w.ld * s.ES + 127) / 128;
+    s.template load<true>(a, m0, n0, 0, 0);
+    if (steps > 1) s.template load<true>(a, m0, n0, 1, 1);
     dependencyWait();
     dependentsLaunch();
-    for (int s = 0; s < STAGES - 1; s++) { // the first group holds both sides of stage 0, and the weights of the others
-        if (s < steps) loadSide(s, false);
+    s.template load<false>(a, m0, n0, 0, 0);
+    copyCommit();
+    if (steps > 1) s.template load<false>(a, m0, n0, 1, 1);
+    copyCommit();
+    float d[64];
+    for (int step = 0; step < steps; step++) {
+        const int stage = step % 3;
+        wgmmaWait<0>(); // the buffer refilled below is the one just multiplied
+        copyWait<1>();
+        proxyFence();
+        __syncthreads();
+        const u64 x = wgmmaSide(s.base + stage * s.BYTES + group * 64 * 128), w = wgmmaSide(s.base + stage * s.BYTES + 128 * 128);
+        wgmmaFence();
+#pragma unroll
+        for (int k = 0; k < 4; k++) wgmma<FMT>(d, x + 2 * k, w + 2 * k, step + k > 0);
+        wgmmaCommit();
+        if (step + 2 < steps) {
+            s.template load<true>(a, m0, n0, step + 2, (step + 2) % 3);
+            s.template load<false>(a, m0, n0, step + 2, (step + 2) % 3);
+        }
         copyCommit();
     }
+    wgmmaWait<0>();
+    copyWait<0>();
+    __syncthreads();
+    float* tile = reinterpret_cast<float*>(stages);
+    const int row = group * 64 + (warp & 3) * 16 + (lane >> 2);
+#pragma unroll
+    for (int j = 0; j < 16; j++) {
+        float* to = tile + row * TILE_LD + j * 8 + (lane & 3) * 2;
+        *reinterpret_cast<float2*>(to) = make_float2(d[4 * j], d[4 * j + 1]);
+        *reinterpret_cast<float2*>(to + 8 * TILE_LD) = make_float2(d[4 * j + 2], d[4 * j + 3]);
+    }
+    __syncthreads();
+    finishTile<128>(a, tile, m0, n0);
+}
+#endif
+
+template <int FMT> __device__ __forceinline__ void gemmWarps(const LinearArgs& a, unsigned char* stages) {
+    const Stages<FMT> s = {sharedAddress(stages)};
+    const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
+    const int m0 = blockIdx.x * 128, n0 = blockIdx.y * 128, wm = (warp & 1) * 64, wn = (warp >> 1) * 32;
+    const int steps = (a.w.ld * s.ES + 127) / 128;
+    s.template load<true>(a, m0, n0, 0, 0);
+    if (steps > 1) s.template load<true>(a, m0, n0, 1, 1);
+    dependencyWait();
+    dependentsLaunch();
+    s.template load<false>(a, m0, n0, 0, 0);
+    copyCommit();
+    if (steps > 1) s.template load<false>(a, m0, n0, 1, 1);
+    copyCommit();
     float acc[4][4][4] = {};
     for (int step = 0; step < steps; step++) {
-        copyWait<STAGES - 2>();
+        copyWait<1>();
         __syncthreads();
-        int next = step + STAGES - 1;
-        if (next < steps) loadSide(next, true), loadSide(next, false);
+        if (step + 2 < steps) {
+            s.template load<true>(a, m0, n0, step + 2, (step + 2) % 3);
+            s.template load<false>(a, m0, n0, step + 2, (step + 2) % 3);
+        }
         copyCommit();
-        u32 A = base + (step % STAGES) * STAGE_BYTES, B = A + 128 * 128;
+        const u32 A = s.base + (step % 3) * s.BYTES, B = A + 128 * 128;
 #pragma unroll
         for (int k = 0; k < 4; k++) {
             u32 fa[4][4], fb[2][4];
@@ -84,16 +133,30 @@ template <int FMT> __device__ __forceinline__ void gemm(const LinearArgs& a) {
                 for (int j = 0; j < 4; j++) mma<FMT>(acc[i][j], fa[i], fb[j >> 1][(j & 1) * 2], fb[j >> 1][(j & 1) * 2 + 1]);
         }
     }
+    copyWait<0>();
+    __syncthreads();
+    float* tile = reinterpret_cast<float*>(stages);
 #pragma unroll
     for (int i = 0; i < 4; i++)
 #pragma unroll
         for (int j = 0; j < 4; j++) {
-            int m = m0 + wm + i * 16 + (lane >> 2), n = n0 + wn + j * 8 + (lane & 3) * 2;
-            finishPair(a, m, n, acc[i][j][0], acc[i][j][1]);
-            finishPair(a, m + 8, n, acc[i][j][2], acc[i][j][3]);
+            float* to = tile + (wm + i * 16 + (lane >> 2)) * TILE_LD + wn + j * 8 + (lane & 3) * 2;
+            *reinterpret_cast<float2*>(to) = make_float2(acc[i][j][0], acc[i][j][1]);
+            *reinterpret_cast<float2*>(to + 8 * TILE_LD) = make_float2(acc[i][j][2], acc[i][j][3]);
         }
+    __syncthreads();
+    finishTile<128>(a, tile, m0, n0);
 }
 
+template <int FMT> __device__ __forceinline__ void gemm(const LinearArgs& a) {
+    extern __shared__ __align__(1024) unsigned char stages[];
+    Mark mark{a.mark};
+#ifdef HAS_WGMMA
+    // tf32: wgmma takes floats as they are (it drops the low bits), so rows whose end is not a whole step go the other way
+    if (FMT != FMT_F32 || a.w.k % 32 == 0) return gemmWarpgroups<FMT>(a, stages);
+#endif
+    gemmWarps<FMT>(a, stages);
+}
 extern "C" __global__ void __launch_bounds__(256, 2) gemm_f16(const __grid_constant__ LinearArgs a) { gemm<FMT_F16>(a); }
 extern "C" __global__ void __launch_bounds__(256, 2) gemm_bf16(const __grid_constant__ LinearArgs a) { gemm<FMT_BF16>(a); }
 extern "C" __global__ void __launch_bounds__(256, 2) gemm_tf32(const __grid_constant__ LinearArgs a) { gemm<FMT_F32>(a); }

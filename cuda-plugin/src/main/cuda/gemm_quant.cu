@@ -110,18 +110,21 @@ template <int FMT> __device__ __forceinline__ void gemm(const LinearArgs& a) {
                 for (int j = 0; j < 4; j++) mma<FMT_F16>(acc[i][j], fa[i], fb[j >> 1][j & 1], fb[j >> 1][(j & 1) + 2]);
         }
     }
-    // mma j of a tile: 0 has the tile's even rows of W, 1 its odd ones; columns 2t, 2t + 1 are rows 4t (+1), 4t + 2 (+1)
+    copyWait<0>();
+    __syncthreads();
+    // mma 0 of a 16-row tile of W has its even rows, mma 1 its odd ones; columns 2t, 2t + 1 are rows 4t (+1), 4t + 2 (+1)
+    float* tile = reinterpret_cast<float*>(stages);
 #pragma unroll
     for (int i = 0; i < 4; i++)
 #pragma unroll
         for (int j = 0; j < 2; j++) {
-            int m = m0 + wm + i * 16 + (lane >> 2), n = n0 + wn + j * 16 + (lane & 3) * 4;
+            float* to = tile + (wm + i * 16 + (lane >> 2)) * TILE_LD + wn + j * 16 + (lane & 3) * 4;
             float *even = acc[i][2 * j], *odd = acc[i][2 * j + 1];
-            finishPair(a, m, n, even[0], odd[0]);
-            finishPair(a, m, n + 2, even[1], odd[1]);
-            finishPair(a, m + 8, n, even[2], odd[2]);
-            finishPair(a, m + 8, n + 2, even[3], odd[3]);
+            *reinterpret_cast<float4*>(to) = make_float4(even[0], odd[0], even[1], odd[1]);
+            *reinterpret_cast<float4*>(to + 8 * TILE_LD) = make_float4(even[2], odd[2], even[3], odd[3]);
         }
+    __syncthreads();
+    finishTile<128>(a, tile, m0, n0);
 }
 
 extern "C" __global__ void __launch_bounds__(256, 2) gemm_q8_0(const __grid_constant__ LinearArgs a) { gemm<FMT_Q8_0>(a); }

@@ -1,8 +1,9 @@
 // y = epilogue(norm(x) W^T) for up to 8 rows of x and weights of plain floating point: the decode step's linear maps.
 //
 // Bound by reading W: every lane has 8 loads of 16 bytes in flight (32 KB a block of 256 threads; 27 KB an SM covers the
-// latency at 4.5 TB/s), the first of them before it waits for the kernel that makes x. kSlices warps share a row, each
-// takes rowsPerWarp rows at once so that one read of x from shared memory serves them all.
+// latency at 4.5 TB/s), the first of them before it waits for the kernel that makes x. kSlices warps share a row; a warp takes
+// two rows at once, so that a read of x from shared memory serves both. One row was up to 60% slower in GPT-2's shapes, four
+// the same within 3%.
 #include "gemv.cuh"
 
 template <int FMT> struct Vec { static const int N = FMT == FMT_F32 ? 4 : 8, PLANES = N / 4; };
@@ -21,9 +22,9 @@ template <int FMT> __device__ __forceinline__ void unpack(uint4 v, float* f) {
 }
 
 // One pass over W for rows m0 .. m0 + MT - 1 of x.
-template <int FMT, int MT, int R>
+template <int FMT, int MT>
 __device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs, float* shared) {
-    const int U = 8 / R, VN = Vec<FMT>::N, PLANES = Vec<FMT>::PLANES;
+    const int R = 2, U = 8 / R, VN = Vec<FMT>::N, PLANES = Vec<FMT>::PLANES;
     const int ks = a.kSlices, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     const int slice = warp & (ks - 1), perBlock = GEMV_WARPS / ks;
     const int vecs = a.w.ld / VN, stride = 32 * ks, groups = (a.w.n + R - 1) / R, total = gridDim.x * perBlock;
@@ -31,33 +32,47 @@ __device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs
     const uint4* w = static_cast<const uint4*>(a.w.data);
     const int first = slice * 32 + lane;
     int group = blockIdx.x * perBlock + warp / ks;
+    const int r = lane % R, m = lane / R; // this lane's output, where there is one: row r of the group, row m of x
+    const bool mine = slice == 0 && m < MT && m0 + m < a.m && !(a.gated && (r & 1));
 
     uint4 next[R * U];
     auto load = [&](int g, int chunk) {
+        const uint4* row = w + (long long)g * R * vecs;
 #pragma unroll
         for (int u = 0; u < U; u++) {
             int i = first + (chunk * U + u) * stride;
 #pragma unroll
-            for (int r = 0; r < R; r++) {
-                next[u * R + r] = make_uint4(0, 0, 0, 0);
-                if (g < groups && i < vecs) next[u * R + r] = loadStream(w + ((long long)g * R + r) * vecs + i);
+            for (int q = 0; q < R; q++) {
+                next[u * R + q] = make_uint4(0, 0, 0, 0);
+                if (g < groups && i < vecs) next[u * R + q] = loadStream(row + q * vecs + i);
             }
         }
     };
     load(group, 0);
+    Epilogue epilogue;
+    epilogue.loadBias(a, group * R + r);
+    const u32 touched = touchNorm(a);
     dependencyWait();
-    __syncthreads();
-    for (int m = 0; m < MT; m++) {
-        if (m0 + m < a.m) {
-            stageRow(a, m0 + m, shared, [&](int c, float p, float q, float r, float s) {
-                xs[(m * PLANES + (PLANES == 2 ? (c >> 2) & 1 : 0)) * vecs + c / VN] = make_float4(p, q, r, s);
+    dependentsLaunch();
+    if (mine) epilogue.loadResidual(a, m0 + m, group * R + r);
+    if (touched == 0x7fabcdefu) xs[0].x = 0; // never
+#pragma unroll 1
+    for (int i = 0; i < MT; i++) {
+        if (i > 0 || m0 > 0) __syncthreads();
+        if (m0 + i < a.m) {
+            stageRow(a, m0 + i, shared, [&](int c) -> float4& {
+                return xs[(i * PLANES + (PLANES == 2 ? (c >> 2) & 1 : 0)) * vecs + c / VN];
             });
         }
     }
     __syncthreads();
-    u64 best[MT] = {};
+    u64 best = 0;
     for (int round = 0; round < rounds; round++, group += total) {
         float acc[R][MT] = {};
+        if (round > 0) {
+            epilogue.loadBias(a, group * R + r);
+            if (mine) epilogue.loadResidual(a, m0 + m, group * R + r);
+        }
         for (int chunk = 0; chunk < chunks; chunk++) {
             uint4 now[R * U];
 #pragma unroll
@@ -70,98 +85,63 @@ __device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs
                 if (i >= vecs) break;
                 float f[R][VN];
 #pragma unroll
-                for (int r = 0; r < R; r++) unpack<FMT>(now[u * R + r], f[r]);
+                for (int q = 0; q < R; q++) unpack<FMT>(now[u * R + q], f[q]);
 #pragma unroll
-                for (int m = 0; m < MT; m++) {
+                for (int j = 0; j < MT; j++) {
 #pragma unroll
                     for (int p = 0; p < PLANES; p++) {
-                        float4 x = xs[(m * PLANES + p) * vecs + i];
+                        float4 x = xs[(j * PLANES + p) * vecs + i];
 #pragma unroll
-                        for (int r = 0; r < R; r++) {
-                            acc[r][m] += f[r][4 * p] * x.x;
-                            acc[r][m] += f[r][4 * p + 1] * x.y;
-                            acc[r][m] += f[r][4 * p + 2] * x.z;
-                            acc[r][m] += f[r][4 * p + 3] * x.w;
+                        for (int q = 0; q < R; q++) {
+                            acc[q][j] += f[q][4 * p] * x.x;
+                            acc[q][j] += f[q][4 * p + 1] * x.y;
+                            acc[q][j] += f[q][4 * p + 2] * x.z;
+                            acc[q][j] += f[q][4 * p + 3] * x.w;
                         }
                     }
                 }
             }
         }
+        float v = 0;
 #pragma unroll
-        for (int r = 0; r < R; r++) {
+        for (int q = 0; q < R; q++) {
 #pragma unroll
-            for (int m = 0; m < MT; m++) acc[r][m] = warpSum(acc[r][m]);
-        }
-        if (ks > 1) { // the warps of a row add up, in order
-            float* mine = shared + 16 + ((round & 1) * GEMV_WARPS + warp) * (R * MT);
-            if (lane == 0) {
-#pragma unroll
-                for (int r = 0; r < R; r++)
-#pragma unroll
-                    for (int m = 0; m < MT; m++) mine[r * MT + m] = acc[r][m];
+            for (int j = 0; j < MT; j++) {
+                float sum = warpSum(acc[q][j]);
+                if (lane == j * R + q) v = sum;
             }
+        }
+        if (ks > 1) { // the warps of a row add up, in order; two buffers, so one barrier a round
+            float* sums = shared + 16 + (round & 1) * GEMV_WARPS * 8;
+            if (lane < R * MT) sums[warp * 8 + lane] = v;
             __syncthreads();
-            if (slice == 0) {
-#pragma unroll
-                for (int r = 0; r < R; r++)
-#pragma unroll
-                    for (int m = 0; m < MT; m++) {
-                        float t = mine[r * MT + m];
-                        for (int s = 1; s < ks; s++) t += mine[s * R * MT + r * MT + m];
-                        acc[r][m] = t;
-                    }
+            if (slice == 0 && lane < R * MT) {
+                for (int s = 1; s < ks; s++) v += sums[(warp + s) * 8 + lane];
             }
         }
-        if (slice == 0 && group < groups) {
-#pragma unroll
-            for (int m = 0; m < MT; m++) {
-                if (m0 + m >= a.m) break;
-                if (a.gated && R > 1) {
-#pragma unroll
-                    for (int r = 0; r + 1 < R; r += 2) {
-                        if (lane == r && group * R + r < a.w.n) finishGated(a, m0 + m, group * R + r, acc[r][m], acc[r + 1][m]);
-                    }
-                } else {
-#pragma unroll
-                    for (int r = 0; r < R; r++) {
-                        if (lane == r && group * R + r < a.w.n) finish(a, m0 + m, group * R + r, acc[r][m], best[m]);
-                    }
-                }
-            }
-        }
+        float up = a.gated ? __shfl_down_sync(~0u, v, 1) : 0.f;
+        if (mine && group < groups && group * R + r < a.w.n) epilogue.finish(a, m0 + m, group * R + r, v, up, best);
     }
     if (a.best) {
-#pragma unroll
-        for (int m = 0; m < MT; m++) {
-            if (m0 + m < a.m) publishBest(a, m0 + m, best[m], reinterpret_cast<u64*>(shared));
+#pragma unroll 1
+        for (int i = 0; i < MT; i++) {
+            if (m0 + i < a.m) publishBest(a, m0 + i, m == i ? best : 0, reinterpret_cast<u64*>(shared));
         }
     }
 }
 
-template <int FMT, int MT, int R> __device__ __forceinline__ void gemvAll(const LinearArgs& a, float4* xs, float* shared) {
-    for (int m0 = 0; m0 < a.m; m0 += MT) gemvPass<FMT, MT, R>(a, m0, xs, shared);
+template <int FMT, int MT> __device__ __forceinline__ void gemvAll(const LinearArgs& a, float4* xs, float* shared) {
+    for (int m0 = 0; m0 < a.m; m0 += MT) gemvPass<FMT, MT>(a, m0, xs, shared);
 }
 
 template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     extern __shared__ float4 xs[];
-    __shared__ __align__(16) float shared[16 + 2 * GEMV_WARPS * 16];
+    __shared__ __align__(16) float shared[16 + 2 * GEMV_WARPS * 8];
     Mark mark{a.mark};
-    dependentsLaunch();
     int mt = dynamicShared() / (a.w.ld * 4);
-    int r = a.gated && a.rowsPerWarp < 2 ? 2 : a.rowsPerWarp;
-    if (mt >= 4) {
-        if (r >= 2) gemvAll<FMT, 4, 2>(a, xs, shared);
-        else gemvAll<FMT, 4, 1>(a, xs, shared);
-    } else if (mt >= 2) {
-        if (r >= 2) gemvAll<FMT, 2, 2>(a, xs, shared);
-        else gemvAll<FMT, 2, 1>(a, xs, shared);
-    } else if (r >= 4) {
-        gemvAll<FMT, 1, 4>(a, xs, shared);
-    } else if (r >= 2) {
-        gemvAll<FMT, 1, 2>(a, xs, shared);
-    } else {
-        gemvAll<FMT, 1, 1>(a, xs, shared);
-    }
+    if (mt >= 4) gemvAll<FMT, 4>(a, xs, shared);
+    else if (mt >= 2) gemvAll<FMT, 2>(a, xs, shared);
+    else gemvAll<FMT, 1>(a, xs, shared);
 }
 
 extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_f32(const __grid_constant__ LinearArgs a) { gemv<FMT_F32>(a); }

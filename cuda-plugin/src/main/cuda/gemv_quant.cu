@@ -77,38 +77,41 @@ __device__ __forceinline__ u32 halfBits(__half lo, __half hi) {
 }
 
 // Row m of x: normalized, scaled so that its largest lies in [2^12, 2^13), split in two. Returns what undoes the scale.
+// A thread puts its four columns down as floats, and turns them into halves once the largest is known: the 8 threads of a
+// block of 32 share a warp, so only the maximum needs the whole block.
 __device__ __forceinline__ float stageSplit(const LinearArgs& a, int row, int m, const Staged& x, bool sums, float* shared) {
-    float* f = reinterpret_cast<float*>(x.halves + m * a.w.ld); // as float first, then split in place, block by block
+    float* f = reinterpret_cast<float*>(x.halves + m * a.w.ld);
     float top = 0;
-    stageRow(a, row, shared, [&](int c, float p, float q, float r, float s) {
-        *reinterpret_cast<float4*>(f + c) = make_float4(p, q, r, s);
-        top = fmaxf(top, fmaxf(fmaxf(fabsf(p), fabsf(q)), fmaxf(fabsf(r), fabsf(s))));
-    });
-    top = blockMax(top, shared); // and the floats of the row are in shared memory
-    int e = top > 0 && top < INFINITY ? 12 - ilogbf(top) : 0;
-    e = min(max(e, -100), 100);
-    float scale = ldexpf(1.f, e);
+    stageRow(a, row, shared, [&](int c) -> float4& { return *reinterpret_cast<float4*>(f + c); });
+    for (int c = threadIdx.x * 4; c < a.w.ld; c += GEMV_THREADS * 4) {
+        float4 v = *reinterpret_cast<const float4*>(f + c);
+        top = fmaxf(top, fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
+    }
+    top = warpMax(top);
+    if ((threadIdx.x & 31) == 0) shared[16 + (threadIdx.x >> 5)] = top;
+    __syncthreads();
+#pragma unroll
+    for (int w = 0; w < GEMV_WARPS; w++) top = fmaxf(top, shared[16 + w]);
+    const int exponent = int(__float_as_uint(top) >> 23) - 127; // of a positive float
+    const int e = top > 0 && exponent < 128 ? min(max(12 - exponent, -100), 100) : 0;
+    const float scale = __uint_as_float(u32(e + 127) << 23);
     const int ld = a.w.ld;
-    for (int base = 0; base < ld; base += GEMV_THREADS * 16) {
-        float4 v[4];
+    for (int base = 0; base < ld; base += GEMV_THREADS * 4) {
+        const int c = base + threadIdx.x * 4;
+        float4 v = c < ld ? *reinterpret_cast<const float4*>(f + c) : make_float4(0, 0, 0, 0);
+        __syncwarp();
+        float e4[4] = {v.x * scale, v.y * scale, v.z * scale, v.w * scale};
+        __half hi[4], lo[4];
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int c = base + (threadIdx.x + i * GEMV_THREADS) * 4;
-            v[i] = c < ld ? *reinterpret_cast<const float4*>(f + c) : make_float4(0, 0, 0, 0);
+        for (int j = 0; j < 4; j++) hi[j] = __float2half_rn(e4[j]), lo[j] = __float2half_rn(e4[j] - __half2float(hi[j]));
+        float sum = 0;
+        if (sums) {
+            sum = (v.x + v.y) + (v.z + v.w);
+#pragma unroll
+            for (int o = 4; o; o >>= 1) sum += __shfl_xor_sync(~0u, sum, o);
         }
-        __syncthreads();
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int c = base + (threadIdx.x + i * GEMV_THREADS) * 4;
-            float e4[4] = {v[i].x * scale, v[i].y * scale, v[i].z * scale, v[i].w * scale};
-            __half hi[4], lo[4];
-#pragma unroll
-            for (int j = 0; j < 4; j++) hi[j] = __float2half_rn(e4[j]), lo[j] = __float2half_rn(e4[j] - __half2float(hi[j]));
-            float sum = (v[i].x + v[i].y) + (v[i].z + v[i].w);
-#pragma unroll
-            for (int o = 4; o; o >>= 1) sum += __shfl_xor_sync(~0u, sum, o); // 8 lanes hold a block of 32
-            if (c >= ld) continue;
-            // columns c..c+3 of step s = (c & 31) / 16, in pairs 2t: the lane t that takes them, word w of its step
+        if (c < ld) {
+            // columns c .. c + 3 lie in step s of their block, as pairs of the lanes t and t + 1, word w of the step
             int block = c >> 5, s = (c >> 4) & 1, w = (c >> 3) & 1, t = (c & 7) >> 1;
             u32* to = x.halves + m * ld + block * 32 + s * 2 + w;
             to[t * 4] = halfBits(hi[0], hi[1]);
@@ -117,90 +120,94 @@ __device__ __forceinline__ float stageSplit(const LinearArgs& a, int row, int m,
             to[16 + t * 4 + 4] = halfBits(lo[2], lo[3]);
             if (sums && (c & 31) == 0) x.sums[m * (ld / 32) + block] = sum * scale;
         }
-        __syncthreads();
+        __syncwarp();
     }
-    return ldexpf(1.f, -e);
+    return __uint_as_float(u32(127 - e) << 23);
 }
 
 template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     extern __shared__ __align__(16) u32 staged[];
-    __shared__ float shared[16], partial[2][GEMV_WARPS][16][4];
+    __shared__ __align__(16) float shared[24];
+    __shared__ float partial[2][GEMV_WARPS][16][4], undo[4];
     __shared__ u64 bests[GEMV_WARPS];
+    Mark mark{a.mark};
     const int DEPTH = FMT == FMT_Q8_0 ? 2 : 4; // tiles a lane has in flight
     const int ld = a.w.ld, ks = a.kSlices, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
     const int mt = min(4, int(dynamicShared() / (4 * ld + ld / 8)));
     const Staged x = {staged, reinterpret_cast<float*>(staged + mt * ld)};
     const int slice = warp & (ks - 1), perBlock = GEMV_WARPS / ks, total = gridDim.x * perBlock;
-    const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS, steps = (colTiles + ks - 1) / ks;
+    const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS;
+    const int turns = (colTiles + ks * DEPTH - 1) / (ks * DEPTH); // of the ring, for a row tile
     const int rounds = (rowTiles + total - 1) / total, own = blockIdx.x * perBlock + warp / ks;
-    Mark mark{a.mark};
-    dependentsLaunch();
+    const int outputs = 16 * mt; // of a row tile; thread e of its warps makes output e, e + 32 ks, ...
+    const int e0 = slice * 32 + lane;
+#pragma unroll 1
     for (int m0 = 0; m0 < a.m; m0 += mt) {
         Tile<FMT> ring[DEPTH];
-        int loadStep = 0, loadRow = own;
-        auto fetch = [&](Tile<FMT>& into) {
-            int kt = loadStep * ks + slice;
-            loadTile(into, a.w, (long long)loadRow * colTiles + kt, loadRow < rowTiles && kt < colTiles);
-            if (++loadStep == steps) loadStep = 0, loadRow += total;
+        auto fetch = [&](int d, int row, int turn) {
+            int kt = (turn * DEPTH + d) * ks + slice;
+            loadTile(ring[d], a.w, (long long)row * colTiles + kt, row < rowTiles && kt < colTiles);
         };
 #pragma unroll
-        for (int d = 0; d < DEPTH; d++) fetch(ring[d]);
+        for (int d = 0; d < DEPTH; d++) fetch(d, own, 0);
+        Epilogue epilogue;
+        epilogue.loadBias(a, own * 16 + (e0 & 15) - (a.gated ? e0 & 1 : 0));
+        const u32 touched = touchNorm(a);
         dependencyWait();
+        dependentsLaunch();
+        if (e0 < outputs) epilogue.loadResidual(a, m0 + (e0 >> 4), own * 16 + (e0 & 15));
+        if (touched == 0x7fabcdefu) staged[0] = 0; // never
+#pragma unroll 1
+        for (int m = 0; m < mt && m0 + m < a.m; m++) {
+            if (m > 0) __syncthreads();
+            float u = stageSplit(a, m0 + m, m, x, FMT == FMT_Q4_1, shared);
+            if (threadIdx.x == 0) undo[m] = u;
+        }
         __syncthreads();
-        float undo[4] = {};
-        for (int m = 0; m < mt && m0 + m < a.m; m++) undo[m] = stageSplit(a, m0 + m, m, x, FMT == FMT_Q4_1, shared);
-        __syncthreads();
-        u64 best[4] = {};
-        float acc[2] = {};
-        int step = 0, round = 0, row = own;
-        for (int i = 0; i < rounds * steps; i += DEPTH) {
+        u64 best[2] = {}; // of the thread's first output a tile, and of its second (another row of x)
+        int row = own;
+#pragma unroll 1
+        for (int round = 0; round < rounds; round++, row += total) {
+            float acc[2] = {};
+#pragma unroll 1
+            for (int turn = 0; turn < turns; turn++) {
+                const bool lastTurn = turn + 1 == turns;
 #pragma unroll
-            for (int d = 0; d < DEPTH; d++) {
-                if (i + d >= rounds * steps) break;
-                int kt = step * ks + slice;
-                if (kt < colTiles) multiply(ring[d], x, kt, mt, ld, acc);
-                fetch(ring[d]);
-                if (++step < steps) continue;
-                step = 0;
-                if (t < mt) partial[round & 1][warp][g * 2][t] = acc[0], partial[round & 1][warp][g * 2 + 1][t] = acc[1];
-                acc[0] = acc[1] = 0;
-                if (ks > 1) __syncthreads();
-                else __syncwarp();
-                // thread e of a row tile's warps: row e % 16 of the tile, row e / 16 of x
-                int e = slice * 32 + lane, r = e & 15, m = e >> 4;
-                if (row < rowTiles) {
-                    for (; m < mt && m0 + m < a.m; m += ks * 2) {
-                        float u = m == 0 ? undo[0] : m == 1 ? undo[1] : m == 2 ? undo[2] : undo[3];
-                        auto whole = [&](int rr) {
-                            float v = 0;
-                            for (int s = 0; s < ks; s++) v += partial[round & 1][warp - slice + s][rr][m];
-                            return v * u;
-                        };
-                        int n = row * 16 + r;
-                        if (n >= a.w.n) continue;
-                        if (a.gated) {
-                            if ((r & 1) == 0) finishGated(a, m0 + m, n, whole(r), whole(r + 1));
-                        } else {
-                            u64 b = 0;
-                            finish(a, m0 + m, n, whole(r), b);
-                            if (m == 0) best[0] = max(best[0], b);
-                            else if (m == 1) best[1] = max(best[1], b);
-                            else if (m == 2) best[2] = max(best[2], b);
-                            else best[3] = max(best[3], b);
-                        }
-                    }
+                for (int d = 0; d < DEPTH; d++) { // the code of a tile exists DEPTH times, that of the epilogue once
+                    int kt = (turn * DEPTH + d) * ks + slice;
+                    if (kt < colTiles) multiply(ring[d], x, kt, mt, ld, acc);
+                    fetch(d, lastTurn ? row + total : row, lastTurn ? 0 : turn + 1);
                 }
-                if (ks == 1) __syncwarp();
-                row += total;
-                round++;
             }
+            float(*sums)[16][4] = partial[round & 1];
+            if (t < mt) sums[warp][g * 2][t] = acc[0], sums[warp][g * 2 + 1][t] = acc[1];
+            if (ks > 1) __syncthreads();
+            else __syncwarp();
+#pragma unroll 1
+            for (int e = e0; e < outputs && row < rowTiles; e += ks * 32) {
+                const int r = e & 15, m = e >> 4, n = row * 16 + r;
+                if (m0 + m >= a.m || n >= a.w.n || (a.gated && (r & 1))) continue;
+                if (round > 0 || e != e0) {
+                    epilogue.loadBias(a, n);
+                    epilogue.loadResidual(a, m0 + m, n);
+                }
+                float v = 0, up = 0;
+                for (int s = 0; s < ks; s++) {
+                    v += sums[warp - slice + s][r][m];
+                    if (a.gated) up += sums[warp - slice + s][r + 1][m];
+                }
+                epilogue.finish(a, m0 + m, n, v * undo[m], up * undo[m], best[e != e0]);
+            }
+            if (ks == 1) __syncwarp();
         }
         if (a.best) {
-#pragma unroll
-            for (int m = 0; m < 4; m++) {
-                if (m < mt && m0 + m < a.m) publishBest(a, m0 + m, best[m], bests);
+#pragma unroll 1
+            for (int m = 0; m < mt && m0 + m < a.m; m++) {
+                u64 b = e0 >= outputs ? 0 : m == e0 >> 4 ? best[0] : m == (e0 >> 4) + 2 * ks ? best[1] : 0;
+                publishBest(a, m0 + m, b, bests);
             }
         }
+        __syncthreads();
     }
 }
 

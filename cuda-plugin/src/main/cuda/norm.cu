@@ -4,8 +4,8 @@
 extern "C" __global__ void __launch_bounds__(256) normalize(const __grid_constant__ NormArgs a) {
     __shared__ float shared[8];
     Mark mark{a.mark};
-    dependentsLaunch();
     dependencyWait();
+    dependentsLaunch();
     const float* x = a.x + (long long)blockIdx.x * a.ldx;
     long long y = (long long)blockIdx.x * a.ldy;
     int group = a.norm.kind == NORM_NONE ? a.width : a.norm.group;

@@ -175,8 +175,8 @@ __device__ int draw(const SampleArgs& a, const Sampling& p, const int* history, 
 extern "C" __global__ void __launch_bounds__(THREADS) sample(const __grid_constant__ SampleArgs a) {
     __shared__ Shared s;
     Mark mark{a.mark};
-    dependentsLaunch();
     dependencyWait();
+    dependentsLaunch();
     const Sampling p = *a.sampling;
     const Seq seq = a.seqs[0];
     const int position = seq.length;

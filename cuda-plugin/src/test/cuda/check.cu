@@ -125,6 +125,7 @@ static void linears() {
             {77, 515, q ? 160 : 130, false, true, false, true, ACT_GELU}, {300, 257, 1056, true, false, true, false, ACT_SILU},
             {17, 1, q ? 32 : 5, false, true, false, false, ACT_NONE}, {129, 384, 3072, false, true, false, true, ACT_NONE},
             {200, 99, 256, false, true, true, true, ACT_GELU_TANH}, {256, 512, 512, false, false, false, false, ACT_NONE},
+            {300, 700, 4096, true, true, false, true, ACT_NONE},
         };
         for (auto& c : big)
             for (int yf = 0; yf < (fmt == FMT_F32 ? 1 : 2); yf++)
@@ -208,7 +209,7 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
     if (decode) launch(attn_decode, l, a);
     else {
         launch(kv_append, appendLaunch(a), a);
-        launch(strict ? attn_prefill_f32 : inFmt == FMT_F16 ? attn_prefill_f16 : inFmt == FMT_BF16 ? attn_prefill_bf16 : attn_prefill_tf32, attnPrefillLaunch(a, strict), a);
+        launch(strict ? attn_prefill_f32 : attn_prefill, attnPrefillLaunch(a, strict), a);
     }
     CU(cudaDeviceSynchronize());
     // reference

@@ -30,8 +30,7 @@ KERNEL(gemv_q8_0, LinearArgs) KERNEL(gemv_q4_0, LinearArgs) KERNEL(gemv_q4_1, Li
 KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_tf32, LinearArgs) KERNEL(gemm_f16, LinearArgs) KERNEL(gemm_bf16, LinearArgs)
 KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
 KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs)
-KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill_tf32, AttentionArgs)
-KERNEL(attn_prefill_f16, AttentionArgs) KERNEL(attn_prefill_bf16, AttentionArgs)
+KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
 
 using LinearKernel = void (*)(LinearArgs);
 inline LinearKernel gemvOf(int fmt) {

@@ -198,6 +198,41 @@ static void decodeModel(Model m, int fmt, int pos, bool parts) {
     part("token", 0, [&](int) { d.token(); });
 }
 
+// Sweeps rows a warp, slices and grid of a matrix in the decode chain's surroundings: a norm'd linear and its consumer.
+static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated) {
+    const int copies = 12;
+    std::vector<Mat*> w;
+    for (int i = 0; i < copies; i++) w.push_back(new Mat(n, k, fmt));
+    Dev<float> vec(std::vector<float>(65536 * 4, 0.5f)), x(65536), y(262144);
+    struct R { float us; int ks, grid; };
+    std::vector<R> all;
+    const bool quant = fmt >= FMT_Q8_0;
+    LinearArgs a = {};
+    a.w = w[0]->w, a.x = x.p, a.y = y.p, a.m = 1, a.ldx = roundUp(k, 64), a.ldy = a.ldr = n, a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.bias = vec.p;
+    if (norm) a.norm = {vec.p, vec.p, 1e-5f, NORM_LAYER, k, 0};
+    Launch rule = gemvLaunch(a, sms);
+    R ruled = {0, a.kSlices, (int)rule.grid.x};
+    for (int ks = 1; ks <= 8; ks *= 2) {
+        int units = ceilDiv(n, quant ? 16 : 2), perBlock = 8 / ks, last = -1;
+        if (ks > 1 && ks * (quant ? 128 : 256) > 2 * k) continue;
+        for (int per = 1; per <= 4; per++) {
+            int rounds = ceilDiv(units, sms * per * perBlock), grid = ceilDiv(ceilDiv(units, rounds), perBlock);
+            if (grid == last || rounds > 64) continue;
+            last = grid;
+            a.kSlices = ks;
+            Launch l = {dim3(grid), 256, rule.shared};
+            float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemvOf(fmt), l, a); } }, 10, 1) / copies;
+            all.push_back({ms * 1e3f, ks, grid});
+        }
+    }
+    std::sort(all.begin(), all.end(), [](R p, R q) { return p.us < q.us; });
+    printf("sweep %-16s %-5s n %6d k %5d %6.2f us of bytes:", what, fmtName(fmt), n, k, w[0]->bytes / readRoof / 1e3);
+    for (int i = 0; i < 5 && i < (int)all.size(); i++) printf("  %.2f (ks%d g%d)", all[i].us, all[i].ks, all[i].grid);
+    for (auto& r : all) if (r.ks == ruled.ks && r.grid == ruled.grid) printf("  rule %.2f (ks%d g%d)", r.us, r.ks, r.grid);
+    printf("\n");
+    for (auto* p : w) delete p;
+}
+
 static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k, bool gated = false) {
     const int copies = 4; // rotate the weights so that L2 does not hold them
     std::vector<Mat*> w;
@@ -206,7 +241,7 @@ static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k,
     Mat x(ma, k, xf);
     Dev<float> y((size_t)ma * roundUp(n, 64));
     LinearArgs a = {};
-    a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64), a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = gated ? xf : FMT_F32;
+    a.w = w[0]->w, a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64), a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = gated ? xf : FMT_F32;
     float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemmOf(fmt, tf32), gemmLaunch(a, tf32), a); } }, 3, 1) / copies;
     printf("gemm %-22s %-5s m %5d n %6d k %6d: %8.1f us %7.1f TFLOP/s\n", what, tf32 ? "tf32" : fmtName(fmt), m, n, k, ms * 1e3, 2.0 * m * n * k / ms / 1e9);
     for (auto* p : w) delete p;
@@ -229,7 +264,7 @@ static void prefillAttention(Model m, int fmt, int T) {
     a.ldq = a.ldk = a.ldv = W, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1, a.inFmt = fmt, a.outFmt = fmt, a.kvFmt = kvFmt;
     float t0 = timeGraph([&] { launch(kv_append, appendLaunch(a), a); }, 5);
     for (int strict = 0; strict <= (fmt == FMT_F32); strict++) {
-        auto k = fmt == FMT_F16 ? attn_prefill_f16 : fmt == FMT_BF16 ? attn_prefill_bf16 : strict ? attn_prefill_f32 : attn_prefill_tf32;
+        auto k = strict ? attn_prefill_f32 : attn_prefill;
         float t = timeGraph([&] { launch(k, attnPrefillLaunch(a, strict), a); }, 5);
         printf("attention %-12s %-5s T %5d%s: append %6.1f us, attend %8.1f us %7.1f TFLOP/s (causal half)\n", m.name, fmtName(fmt), T, strict ? " strict" : "", t0 * 1e3, t * 1e3,
                2.0 * T * T * D * m.heads / t / 1e9);
@@ -265,6 +300,24 @@ int main(int argc, char** argv) {
         decodeModel(GPT2, FMT_F32, 128, false);
         decodeModel(GPT2, FMT_Q8_0, 128, false);
         decodeModel(L1B, FMT_Q8_0, 128, false);
+    }
+    if (want("sweep")) {
+        sweep("gpt2 qkv", FMT_BF16, 2304, 768, true, false);
+        sweep("gpt2 o", FMT_BF16, 768, 768, false, false);
+        sweep("gpt2 up", FMT_BF16, 3072, 768, true, false);
+        sweep("gpt2 down", FMT_BF16, 768, 3072, false, false);
+        sweep("gpt2 head", FMT_BF16, 50257, 768, true, false);
+        for (int fmt : {FMT_BF16, FMT_Q4_0}) {
+            sweep("1b qkv", fmt, 3072, 2048, true, false);
+            sweep("1b o", fmt, 2048, 2048, false, false);
+            sweep("1b gate+up", fmt, 16384, 2048, true, true);
+            sweep("1b down", fmt, 2048, 8192, false, false);
+            sweep("1b head", fmt, 128256, 2048, true, false);
+            sweep("7b qkv", fmt, 12288, 4096, true, false);
+            sweep("7b o", fmt, 4096, 4096, false, false);
+            sweep("7b gate+up", fmt, 22016, 4096, true, true);
+            sweep("7b down", fmt, 4096, 11008, false, false);
+        }
     }
     if (want("gemm")) {
         for (int fmt : {FMT_BF16, FMT_Q4_0, FMT_Q8_0}) {
