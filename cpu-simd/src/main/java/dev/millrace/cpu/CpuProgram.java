@@ -54,6 +54,7 @@ final class CpuProgram implements Program {
     private final Chunk chunk = new Chunk();
     private final WorkerPool.Region region = this::work;
     private final Timeline timeline;
+    private final BoxingWatch watch = new BoxingWatch();
     private OpObserver observer;
     private boolean closed;
     private long tokens;
@@ -186,7 +187,13 @@ final class CpuProgram implements Program {
         ready(plan.selected().steps());
         ready(plan.sequences().steps());
         launches++;
-        pool.run(region);
+        if (chunk.tokens() == chunk.pieces() && observer == null) {
+            watch.before();
+            pool.run(region);
+            watch.after();
+        } else {
+            pool.run(region);
+        }
     }
 
     /** Memory grows by powers of two, so that prompts of ever new lengths do not allocate each time. */

@@ -10,6 +10,8 @@ enum PerformanceCliff {
     NARROW_VECTORS,
     /** Without the optimizing compiler every vector is an object and every lane a loop. */
     NO_OPTIMIZING_COMPILER,
+    /** Decoding allocates: the compiler keeps vectors as objects. */
+    BOXED_VECTORS,
     /** More workers than cores: they wait for each other at every barrier. */
     TOO_MANY_WORKERS;
 
@@ -42,7 +44,8 @@ enum PerformanceCliff {
         return null;
     }
 
-    private void say(String message) {
+    /** Says it, unless it was said before. */
+    void say(String message) {
         synchronized (SAID) {
             if (SAID.add(this)) {
                 LOG.log(Level.WARNING, message);

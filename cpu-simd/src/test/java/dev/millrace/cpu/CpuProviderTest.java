@@ -4,12 +4,20 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.CompileOptions;
 import dev.millrace.core.executor.Executor;
 import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.Executors;
+import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.executor.Probe;
+import dev.millrace.core.executor.Program;
 import dev.millrace.core.executor.RoofProbe;
 import dev.millrace.core.executor.RoofProbe.Kind;
+import dev.millrace.core.executor.Session;
+import dev.millrace.core.kit.GraphOf;
+import dev.millrace.core.kit.KitModels;
+import dev.millrace.core.sampling.Sampling;
+import dev.millrace.core.tensor.WeightFormat;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
@@ -32,11 +40,31 @@ class CpuProviderTest {
         }
     }
 
+    /** Decodes; run in a JVM of its own. */
+    public static final class Decode {
+        public static void main(String[] args) {
+            try (Executor executor = new CpuProvider().open(0, ExecutorOptions.DEFAULT)) {
+                GraphOf.Built built = KitModels.fused(KitModels.gpt(WeightFormat.F32), executor);
+                try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
+                        Session session = program.newSession(100, KvFormat.F32)) {
+                    for (int i = 0; i < 3; i++) {
+                        session.decode(new int[] {1}, Sampling.GREEDY, 99, token -> true);
+                        session.truncate(0);
+                    }
+                }
+            }
+        }
+    }
+
     private static String run(List<String> options, String... args) throws IOException, InterruptedException {
+        return run(Show.class, options, args);
+    }
+
+    private static String run(Class<?> main, List<String> options, String... args) throws IOException, InterruptedException {
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         command.addAll(options);
-        command.addAll(List.of("-cp", System.getProperty("java.class.path"), Show.class.getName()));
+        command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));
         command.addAll(List.of(args));
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
@@ -80,6 +108,18 @@ class CpuProviderTest {
         assertThat(said.split("optimizing compiler is off", -1)).as(said).hasSize(2);
         assertThat(PerformanceCliff.compilerMissing("interpreted mode, sharing")).contains("-Xint");
         assertThat(PerformanceCliff.compilerMissing("mixed mode, sharing")).isNull();
+    }
+
+    @Test
+    void vectorsThatStayObjectsAreSaidOnce() throws Exception {
+        String said = run(
+                Decode.class,
+                List.of(
+                        "--add-modules=jdk.incubator.vector",
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-XX:+UnlockExperimentalVMOptions",
+                        "-XX:-EnableVectorSupport"));
+        assertThat(said.split("vectors as objects", -1)).as(said).hasSize(2);
     }
 
     @Test

@@ -72,7 +72,10 @@ public final class CpuRoofs implements RoofProbe {
 
     @Override
     public Kind computeRoof(WeightFormat format) {
-        return Kind.FMA_F32;
+        return switch (format) {
+            case Q4_0, Q4_1 -> Kind.DOT_INT8; // multiplied as 16-bit numbers; all others become floats
+            default -> Kind.FMA_F32;
+        };
     }
 
     @Override
