@@ -12,9 +12,9 @@ out=$(cd "$out" && pwd)
 cd "$(dirname "$0")"
 nvcc=${NVCC:-$(command -v nvcc || echo /usr/local/cuda/bin/nvcc)}
 
-# machine code for the cards of today; PTX for those that come later
+# machine code for the cards of today (that of 8.0 serves 8.6 and 8.9, too); PTX for those that come later
 gencode="-gencode arch=compute_90,code=compute_90"
-for a in ${ARCHS:-80 86 89 90a 100 120}; do
+for a in ${ARCHS:-80 90a 100 120}; do
     if [ -n "${ARCHS:-}" ] && [ "$gencode" = "-gencode arch=compute_90,code=compute_90" ]; then gencode=; fi
     gencode="$gencode -gencode arch=compute_$a,code=sm_$a"
 done
