@@ -6,7 +6,7 @@
 #define SMALL 1024 // candidates that are sorted in shared memory
 
 struct Shared {
-    u64 keys[SMALL];
+    u64 keys[SMALL], raw[SMALL];
     double mass[256];
     u32 count[256];
     double sums[32];
@@ -89,6 +89,59 @@ __device__ u64 threshold(int n, KeyAt keyAt, u32 left, double target, float top,
     return prefix;
 }
 
+// The k highest keys, in order, in s.keys; false where that takes the general way. Of groups of threads, each with the
+// highest of its own share, the k-th highest is not above the k-th highest key of all, so few keys are left to sort.
+template <class KeyAt> __device__ bool highest(int n, KeyAt keyAt, u64 own, int k, Shared& s) {
+    if (k > 192) return false;
+    const int groups = k <= 48 ? 64 : 256, per = THREADS / groups;
+    for (int o = per / 2; o; o >>= 1) own = max(own, __shfl_xor_sync(~0u, own, o));
+    __syncthreads();
+    if (threadIdx.x % per == 0) s.raw[threadIdx.x / per] = own;
+    if (threadIdx.x == 0) s.size = 0, s.prefix = 0;
+    __syncthreads();
+    if (int(threadIdx.x) < groups) {
+        u64 mine = s.raw[threadIdx.x];
+        int rank = 0;
+        for (int i = 0; i < groups; i++) rank += s.raw[i] > mine;
+        if (rank == k - 1) s.prefix = mine;
+    }
+    __syncthreads();
+    const u64 bound = s.prefix;
+    for (int i = threadIdx.x; i < n; i += THREADS) {
+        u64 key = keyAt(i);
+        if (key < bound) continue;
+        u32 at = atomicAdd(&s.size, 1u);
+        if (at < SMALL) s.raw[at] = key;
+    }
+    __syncthreads();
+    const int found = s.size;
+    if (found > SMALL) return false;
+    if (int(threadIdx.x) < found) {
+        u64 mine = s.raw[threadIdx.x];
+        int rank = 0;
+        for (int i = 0; i < found; i++) rank += s.raw[i] > mine;
+        if (rank < k) s.keys[rank] = mine;
+    }
+    __syncthreads();
+    return true;
+}
+
+// How many of the n keys in s.keys, highest first, it takes to reach the share p of their probability.
+__device__ int probable(int n, float p, float top, Shared& s) {
+    if (int(threadIdx.x) < n) s.mass[threadIdx.x] = exp((double)(keyScore(s.keys[threadIdx.x]) - top));
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        double total = 0, reached = 0;
+        for (int i = n - 1; i >= 0; i--) total += s.mass[i];
+        const double target = p * total;
+        int kept = 0;
+        while (kept < n && reached < target) reached += s.mass[kept++];
+        s.size = kept;
+    }
+    __syncthreads();
+    return s.size;
+}
+
 __device__ int draw(const SampleArgs& a, const Sampling& p, const int* history, int position, Shared& s) {
     u32* seen = static_cast<u32*>(a.work);
     u64* list = reinterpret_cast<u64*>(static_cast<char*>(a.work) + 65536 + ((a.vocab / 8 + 255) & ~255));
@@ -109,53 +162,42 @@ __device__ int draw(const SampleArgs& a, const Sampling& p, const int* history, 
     }
     const float scale = p.greedy ? 1.f : 1.f / p.temperature;
     auto keyOf = [&](int i) { return scoreKey(__fmul_rn(a.logits[i], scale), i); };
-    u64 best = 0;
-    for (int i = threadIdx.x; i < a.vocab; i += THREADS) best = max(best, keyOf(i));
-    best = blockBest(best, s);
+    u64 own = 0;
+    for (int i = threadIdx.x; i < a.vocab; i += THREADS) own = max(own, keyOf(i));
+    const u64 best = blockBest(own, s);
     if (p.greedy) return keyId(best);
     const float top = keyScore(best);
 
     u64 least = 0; // keys from here on are kept
     int n = a.vocab;
-    bool listed = false;
+    enum { ALL, LISTED, SORTED } where = ALL;
     if (p.topK > 0 && p.topK < a.vocab) {
-        least = threshold<false>(n, keyOf, p.topK, 0, top, s);
-        __syncthreads();
-        if (threadIdx.x == 0) s.size = 0;
-        __syncthreads();
-        for (int i = threadIdx.x; i < a.vocab; i += THREADS) {
-            u64 key = keyOf(i);
-            if (key >= least) list[atomicAdd(&s.size, 1u)] = key;
-        }
-        __syncthreads();
-        n = s.size;
-        listed = true;
-    }
-    auto keyAt = [&](int i) { return listed ? __ldcg(list + i) : keyOf(i); };
-    if (p.topP < 1.f) {
-        double total = 0;
-        for (int i = threadIdx.x; i < n; i += THREADS) total += exp((double)(keyScore(keyAt(i)) - top));
-        total = blockTotal(total, s);
-        double target = p.topP * total;
-        if (n <= SMALL) { // sort by rank, then add up from the highest
-            u64 key = int(threadIdx.x) < n ? keyAt(threadIdx.x) : 0;
-            __shared__ u64 raw[SMALL];
-            raw[threadIdx.x] = key;
+        if (highest(n, keyOf, own, p.topK, s)) {
+            where = SORTED;
+            n = p.topK;
+        } else {
+            least = threshold<false>(n, keyOf, p.topK, 0, top, s);
             __syncthreads();
-            int rank = 0;
-            for (int i = 0; i < n; i++) rank += raw[i] > key;
-            if (int(threadIdx.x) < n) s.keys[rank] = key;
+            if (threadIdx.x == 0) s.size = 0;
             __syncthreads();
-            if (threadIdx.x == 0) {
-                double reached = 0;
-                int i = 0;
-                while (i < n && reached < target) reached += exp((double)(keyScore(s.keys[i++]) - top));
-                s.prefix = i > 0 ? s.keys[i - 1] : s.keys[0];
+            for (int i = threadIdx.x; i < a.vocab; i += THREADS) {
+                u64 key = keyOf(i);
+                if (key >= least) list[atomicAdd(&s.size, 1u)] = key;
             }
             __syncthreads();
-            least = max(least, s.prefix);
+            n = s.size;
+            where = LISTED;
+        }
+    }
+    auto keyAt = [&](int i) { return where == SORTED ? s.keys[i] : where == LISTED ? __ldcg(list + i) : keyOf(i); };
+    if (p.topP < 1.f) {
+        if (where == SORTED) {
+            n = probable(n, p.topP, top, s);
         } else {
-            least = max(least, threshold<true>(n, keyAt, 0, target, top, s));
+            double total = 0;
+            for (int i = threadIdx.x; i < n; i += THREADS) total += exp((double)(keyScore(keyAt(i)) - top));
+            total = blockTotal(total, s);
+            least = max(least, threshold<true>(n, keyAt, 0, p.topP * total, top, s));
         }
     }
     const float floor = p.minP > 0 ? top + (float)log((double)p.minP) : -INFINITY;

@@ -4,7 +4,6 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Value;
-import java.util.Locale;
 
 /**
  * Attention, over the cache or, in encoders, over the batch. Single tokens take one launch that rotates, appends and
@@ -60,9 +59,8 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
         write(e, kv, 1);
         Format in = e.format(node.inputs().getFirst());
         boolean strict = in == Format.F32 && e.machine().strict();
-        String kind = in != Format.F32 ? in.name().toLowerCase(Locale.ROOT) : strict ? "f32" : "tf32";
         e.launch(
-                "attn_prefill_" + kind,
+                strict ? "attn_prefill_f32" : "attn_prefill",
                 e.machine().rules().attention(op, strict, e.shape().longest(), e.shape().sequences()));
     }
 

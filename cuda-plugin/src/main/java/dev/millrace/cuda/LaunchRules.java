@@ -98,7 +98,7 @@ final class LaunchRules {
     }
 
     private static int paddedHead(int dim) {
-        for (int padded : new int[] {32, 64, 80, 96, 128}) {
+        for (int padded : new int[] {64, 96, 128}) {
             if (dim <= padded) {
                 return padded;
             }
