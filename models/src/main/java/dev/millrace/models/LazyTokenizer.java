@@ -35,7 +35,11 @@ final class LazyTokenizer implements AutoCloseable {
             case HuggingFaceCheckpoint files when Tokenizers.isIn(files.directory()) ->
                 lazy(() -> Tokenizers.ofDirectory(files.directory()));
             case HuggingFaceCheckpoint files -> none();
-            case GgufCheckpoint gguf -> gguf.metadata().has("tokenizer.ggml.model")
+            // llama.cpp's files that are for token ids only say so
+            case GgufCheckpoint gguf -> gguf.metadata()
+                            .findString("tokenizer.ggml.model")
+                            .filter(kind -> !kind.equals("no_vocab") && !kind.equals("none"))
+                            .isPresent()
                     ? lazy(() -> fromMetadata(gguf))
                     : none();
         };

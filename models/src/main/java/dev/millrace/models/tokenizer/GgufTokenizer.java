@@ -2,6 +2,7 @@ package dev.millrace.models.tokenizer;
 
 import dev.millrace.core.MillraceException;
 import dev.millrace.models.checkpoint.GgufWriter;
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -179,13 +180,32 @@ public final class GgufTokenizer {
         int last = single.size() - 1;
         to.flag("tokenizer.ggml.add_bos_token", last >= 0 && single.path(0).has("SpecialToken"));
         to.flag("tokenizer.ggml.add_eos_token", last > 0 && single.path(last).has("SpecialToken"));
+        chatTemplate(directory).ifPresent(template -> to.string("tokenizer.chat_template", template));
+    }
+
+    /** chat_template.jinja, or tokenizer_config.json's chat_template: a text, or the one named default of a list. */
+    private static Optional<String> chatTemplate(Path directory) {
+        Path jinja = directory.resolve("chat_template.jinja");
         Path config = directory.resolve("tokenizer_config.json");
-        if (Files.exists(config)) {
-            JsonNode template = dev.millrace.models.checkpoint.Json.read(config).path("chat_template");
-            if (template.isString()) {
-                to.string("tokenizer.chat_template", template.stringValue());
+        try {
+            if (Files.exists(jinja)) {
+                return Optional.of(Files.readString(jinja));
+            }
+        } catch (IOException e) {
+            throw new MillraceException(jinja + ": cannot be read: " + e, e);
+        }
+        JsonNode template = Files.exists(config)
+                ? dev.millrace.models.checkpoint.Json.read(config).path("chat_template")
+                : null;
+        if (template == null || template.isString()) {
+            return Optional.ofNullable(template).map(JsonNode::stringValue);
+        }
+        for (JsonNode one : template) {
+            if (one.path("name").asString("").equals("default")) {
+                return Optional.of(one.path("template").asString(""));
             }
         }
+        return Optional.empty();
     }
 
     private static JsonNode template(JsonNode processor) {
