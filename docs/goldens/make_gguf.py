@@ -144,12 +144,12 @@ def convert(goldens, out, name):
         put("attention.layer_norm_rms_epsilon", F32, config["rms_norm_eps"])
         put("attention.key_length", U32, head_dim)
         put("attention.value_length", U32, head_dim)
-        put("vocab_size", U32, config["vocab_size"])
         if arch == "llama":
             put("rope.dimension_count", U32, head_dim)
         if kind == "mistral" and config["sliding_window"]:
             put("attention.sliding_window", U32, config["sliding_window"])
         rope(config, put, arch, tensors, head_dim)
+    put("vocab_size", U32, config["vocab_size"])
     put("tokenizer.ggml.model", STR, "no_vocab")
     if config.get("bos_token_id") is not None:
         put("tokenizer.ggml.bos_token_id", U32, config["bos_token_id"])
