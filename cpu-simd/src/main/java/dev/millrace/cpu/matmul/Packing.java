@@ -33,35 +33,38 @@ final class Packing {
 
     /** {@link Panel#ROWS} rows of 16-bit elements to [column][row]. */
     static void shorts(MemorySegment rows, int columns, long target) {
-        for (int k0 = 0; k0 < columns; k0 += LINE / 2) {
-            int n = Math.min(LINE / 2, columns - k0);
-            for (int r = 0; r < ROWS; r++) {
-                long in = 2L * ((long) r * columns + k0);
-                long out = target + 2L * ((long) k0 * ROWS + r);
-                for (int i = 0; i < n; i++) {
-                    ALL.set(JAVA_SHORT_UNALIGNED, out + 2L * ROWS * i, rows.get(JAVA_SHORT_UNALIGNED, in + 2L * i));
-                }
-            }
-        }
+        turn(elements(rows, columns), columns, target);
     }
 
     /** {@link Panel#ROWS} rows of half floats to [column][row], times 2^10 where {@code scaled}. */
     static void halves(MemorySegment rows, int columns, long target, boolean scaled) {
-        if (!scaled) {
-            shorts(rows, columns, target);
-            return;
+        short[] halves = elements(rows, columns);
+        if (scaled) {
+            for (int i = 0; i < halves.length; i++) {
+                halves[i] = Halves.scaled(halves[i]);
+            }
         }
+        turn(halves, columns, target);
+    }
+
+    /** Through arrays: access to memory segments is slow until it is compiled, and packing comes first in a process. */
+    private static short[] elements(MemorySegment rows, int columns) {
+        short[] elements = new short[ROWS * columns];
+        MemorySegment.copy(rows, JAVA_SHORT_UNALIGNED, 0, elements, 0, elements.length);
+        return elements;
+    }
+
+    private static void turn(short[] rows, int columns, long target) {
+        short[] turned = new short[rows.length];
         for (int k0 = 0; k0 < columns; k0 += LINE / 2) {
-            int n = Math.min(LINE / 2, columns - k0);
+            int end = Math.min(columns, k0 + LINE / 2);
             for (int r = 0; r < ROWS; r++) {
-                long in = 2L * ((long) r * columns + k0);
-                long out = target + 2L * ((long) k0 * ROWS + r);
-                for (int i = 0; i < n; i++) {
-                    short half = Halves.scaled(rows.get(JAVA_SHORT_UNALIGNED, in + 2L * i));
-                    ALL.set(JAVA_SHORT_UNALIGNED, out + 2L * ROWS * i, half);
+                for (int k = k0; k < end; k++) {
+                    turned[k * ROWS + r] = rows[r * columns + k];
                 }
             }
         }
+        MemorySegment.copy(turned, 0, ALL, JAVA_SHORT_UNALIGNED, target, turned.length);
     }
 
     /** 32 bytes at {@code in} down the lane at {@code lane}: to [column][row] of bytes. */
@@ -73,9 +76,11 @@ final class Packing {
 
     /** Magnitude bits of the largest half among those {@code step} bytes apart. */
     static int largestHalf(MemorySegment rows, long bytes, int step) {
+        short[] halves = new short[Math.toIntExact(bytes / 2)];
+        MemorySegment.copy(rows, JAVA_SHORT_UNALIGNED, 0, halves, 0, halves.length);
         int most = 0;
-        for (long in = 0; in < bytes; in += step) {
-            most = Math.max(most, rows.get(JAVA_SHORT_UNALIGNED, in) & 0x7FFF);
+        for (int i = 0; i < halves.length; i += step / 2) {
+            most = Math.max(most, halves[i] & 0x7FFF);
         }
         return most;
     }
