@@ -17,7 +17,7 @@ import tools.jackson.databind.json.JsonMapper;
 
 /** SentencePiece, WordPiece and RoBERTa vocabularies. */
 class OtherVocabulariesTest {
-    private static Map<String, Object> sentencePiece(JsonNode golden) {
+    static Map<String, Object> sentencePiece(JsonNode golden) {
         Map<String, Object> metadata = new HashMap<>();
         metadata.put("tokenizer.ggml.model", "llama");
         metadata.put(
@@ -40,7 +40,7 @@ class OtherVocabulariesTest {
         return metadata;
     }
 
-    private static JsonNode golden() throws IOException {
+    static JsonNode golden() throws IOException {
         return JsonMapper.shared()
                 .readTree(
                         TokenizerTest.resource(
