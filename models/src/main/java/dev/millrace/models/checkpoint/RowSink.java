@@ -11,6 +11,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
+import java.util.stream.IntStream;
 
 /** Where writers put bytes and rows of weights, one after another. */
 final class RowSink {
@@ -63,16 +64,26 @@ final class RowSink {
         put(ByteBuffer.allocate((int) (-position & alignment - 1)));
     }
 
+    /** Rows are converted by all cores, a chunk each, and written in order. */
     void rows(Weight weight) throws IOException {
         long rows = weight.shape().rows();
         long rowBytes = weight.bytes() / rows;
         long step = Math.clamp(CHUNK / rowBytes, 1, rows);
-        try (Arena arena = Arena.ofConfined()) {
-            MemorySegment chunk = arena.allocate(step * rowBytes);
-            for (long row = 0; row < rows; row += step) {
-                long some = Math.min(step, rows - row);
-                weight.copyRows(row, some, chunk);
-                put(chunk.asSlice(0, some * rowBytes).asByteBuffer());
+        long chunks = Math.ceilDiv(rows, step);
+        int workers = (int) Math.min(chunks, Runtime.getRuntime().availableProcessors());
+        try (Arena arena = Arena.ofShared()) {
+            MemorySegment room = arena.allocate(workers * step * rowBytes);
+            for (long chunk = 0; chunk < chunks; chunk += workers) {
+                long first = chunk * step;
+                long some = Math.min(rows - first, workers * step);
+                IntStream.range(0, workers).parallel().forEach(worker -> {
+                    long from = worker * step;
+                    long count = Math.min(step, some - from);
+                    if (count > 0) {
+                        weight.copyRows(first + from, count, room.asSlice(from * rowBytes, count * rowBytes));
+                    }
+                });
+                put(room.asSlice(0, some * rowBytes).asByteBuffer());
             }
         }
     }
