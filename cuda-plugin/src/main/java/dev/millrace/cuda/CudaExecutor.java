@@ -1,5 +1,6 @@
 package dev.millrace.cuda;
 
+import dev.millrace.core.MillraceException;
 import dev.millrace.core.executor.CompileOptions;
 import dev.millrace.core.executor.Device;
 import dev.millrace.core.executor.Executor;
@@ -9,6 +10,7 @@ import dev.millrace.core.executor.Program;
 import dev.millrace.core.executor.RoofProbe;
 import dev.millrace.core.executor.Support;
 import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Value.Rows;
 import dev.millrace.core.tensor.WeightFormat;
@@ -23,12 +25,14 @@ final class CudaExecutor implements Executor {
     private final Gpu gpu;
     private final Device device;
     private final Kernels kernels;
+    private final LaunchRules rules;
     private final boolean strict;
 
     private CudaExecutor(Gpu gpu, Device device, Kernels kernels, boolean strict) {
         this.gpu = gpu;
         this.device = device;
         this.kernels = kernels;
+        this.rules = new LaunchRules(gpu.multiprocessors(), gpu.sharedBytesPerBlock());
         this.strict = strict;
     }
 
@@ -59,6 +63,11 @@ final class CudaExecutor implements Executor {
         if (attention != null && attention.headDim() > LaunchRules.MOST_HEAD_DIM) {
             return Support.no("heads of more than " + LaunchRules.MOST_HEAD_DIM + " elements");
         }
+        if (attention != null && rules.attention(attention, strict, 1, 1).sharedBytes() > gpu.sharedBytesPerBlock()) {
+            return Support.no("heads of " + attention.headDim() + " elements: they need "
+                    + rules.attention(attention, strict, 1, 1).sharedBytes() / 1024 + " KiB of shared memory a block, "
+                    + gpu.name() + " has " + gpu.sharedBytesPerBlock() / 1024);
+        }
         if (op instanceof Op.EmbedSum sum && sum.parts().size() > RowSteps.Embedding.MOST) {
             return Support.no("a sum of more than " + RowSteps.Embedding.MOST + " embeddings");
         }
@@ -73,6 +82,12 @@ final class CudaExecutor implements Executor {
     @Override
     public Program compile(Graph graph, Weights weights, CompileOptions options) {
         gpu.use();
+        for (Node node : graph.nodes()) {
+            if (supports(node.op()) instanceof Support.Declined(String reason)) {
+                throw new MillraceException(
+                        graph.name() + ": " + node.path() + ": " + CudaProvider.NAME + " does not run " + reason);
+            }
+        }
         InputLimits limits = InputLimits.of(graph, weights);
         Activations activations = new Activations(gpu, graph);
         Lowering.Lowered lowered = Lowering.lower(
@@ -102,7 +117,7 @@ final class CudaExecutor implements Executor {
                     gpu,
                     kernels,
                     stream,
-                    new LaunchRules(gpu.multiprocessors()),
+                    rules,
                     lowered,
                     memory,
                     work,

@@ -16,15 +16,19 @@ final class LaunchRules {
 
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
-    private static final int SHARED_LIMIT = 200 * 1024;
+    private static final int MOST_SHARED = 200 * 1024;
+    private static final int STATIC_SHARED = 8 * 1024;
     private static final int ROWS_OF_A_WARP = 2;
     private static final int ROW_TILE = 16;
     private static final int COLUMN_TILE = 128;
 
     private final int multiprocessors;
+    private final int sharedLimit;
 
-    LaunchRules(int multiprocessors) {
+    /** @param sharedBytesPerBlock the most shared memory that the device gives a block */
+    LaunchRules(int multiprocessors, int sharedBytesPerBlock) {
         this.multiprocessors = multiprocessors;
+        this.sharedLimit = Math.min(MOST_SHARED, sharedBytesPerBlock - STATIC_SHARED);
     }
 
     /**
@@ -66,9 +70,9 @@ final class LaunchRules {
     }
 
     /** Input rows that a block holds at once: 1, 2 or 4. */
-    private static int together(Matrix w, int m) {
+    private int together(Matrix w, int m) {
         int rows = m > 2 ? 4 : m;
-        while (rows > 1 && rows * sharedRow(w) > SHARED_LIMIT) {
+        while (rows > 1 && rows * sharedRow(w) > sharedLimit) {
             rows /= 2;
         }
         return rows;
