@@ -3,7 +3,7 @@
 // than bf16, and keys, queries and values are far from its range (they saturate).
 //
 // A block has 64 queries of one head, 16 a warp, held in registers, and walks tiles of 64 keys, the next tile's copies in
-// flight. At head size 128: O 64 + S 32 + Q 32 registers, three blocks an SM. Rows in shared memory are padded by 16
+// flight. At head size 128: O 64 + S 32 + Q 32 registers; with a bound of 168 for three blocks an SM the loop spilled. Rows in shared memory are padded by 16
 // bytes, which keeps ldmatrix free of bank conflicts at every head size.
 #include "attention.cuh"
 #include "mma.cuh"
@@ -33,45 +33,42 @@ __device__ __noinline__ uint4 loadOdd(const void* data, long long at, int fmt, i
 
 // 64 rows from p0 into [64][2 DP + 16 bytes] halves, zeros from `rows` and from dim on.
 template <int DP> __device__ __forceinline__ void loadTile(u32 to, const Source& s, int p0, int length, int dim) {
-    const int CHUNKS = DP / 8, LD = 2 * DP + 16, TURNS = TK * CHUNKS / 128;
-    const bool whole = ((dim | s.stride | s.base) & 7) == 0;
-    auto place = [&](int i, int& r, int& d) {
-        int id = threadIdx.x + i * 128;
-        r = id / CHUNKS, d = (id % CHUNKS) * 8;
-        return p0 + r < length && d < dim;
+    // a thread keeps its chunk of 8 columns and goes down the rows: 8, 12 (of 16), 16 or 32 chunks a row
+    const int CHUNKS = DP == 96 ? 16 : DP / 8, LD = 2 * DP + 16, DOWN = 128 / CHUNKS, TURNS = TK / DOWN;
+    const int r0 = threadIdx.x / CHUNKS, d = threadIdx.x % CHUNKS * 8;
+    if (DP == 96 && d >= DP) return;
+    const bool whole = ((dim | s.stride | s.base) & 7) == 0, inRow = d < dim;
+    const long long first = s.base + (long long)(p0 + r0) * s.stride + d, down = s.stride * DOWN;
+    const u32 place = to + r0 * LD + d * 2;
+    auto store = [&](int i, uint4 v) {
+        asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(place + i * DOWN * LD), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
     };
-    auto store = [&](int r, int d, uint4 v) {
-        asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to + r * LD + d * 2), "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w) : "memory");
-    };
-    int r, d;
+    auto valid = [&](int i) { return inRow && p0 + r0 + i * DOWN < length; };
     if (whole && s.fmt == FMT_F16) {
+        const __half* from = static_cast<const __half*>(s.data) + first;
+        const __half* safe = static_cast<const __half*>(s.data) + s.base;
 #pragma unroll
-        for (int i = 0; i < TURNS; i++) {
-            bool valid = place(i, r, d);
-            copyAsync(to + r * LD + d * 2, static_cast<const __half*>(s.data) + s.base + (valid ? (long long)(p0 + r) * s.stride + d : 0), valid);
-        }
+        for (int i = 0; i < TURNS; i++) copyAsync(place + i * DOWN * LD, valid(i) ? from + i * down : safe, valid(i));
     } else if (whole && s.fmt == FMT_F32) {
 #pragma unroll 4
         for (int i = 0; i < TURNS; i++) {
-            bool valid = place(i, r, d);
-            const float4* q = reinterpret_cast<const float4*>(static_cast<const float*>(s.data) + s.base + (valid ? (long long)(p0 + r) * s.stride + d : 0));
-            float4 x = valid ? q[0] : make_float4(0, 0, 0, 0), y = valid ? q[1] : make_float4(0, 0, 0, 0);
-            store(r, d, make_uint4(packHalf(x.x, x.y), packHalf(x.z, x.w), packHalf(y.x, y.y), packHalf(y.z, y.w)));
+            const float4* q = reinterpret_cast<const float4*>(static_cast<const float*>(s.data) + first + i * down);
+            float4 x = make_float4(0, 0, 0, 0), y = x;
+            if (valid(i)) x = q[0], y = q[1];
+            store(i, make_uint4(packHalf(x.x, x.y), packHalf(x.z, x.w), packHalf(y.x, y.y), packHalf(y.z, y.w)));
         }
     } else if (whole) { // bf16
 #pragma unroll 4
         for (int i = 0; i < TURNS; i++) {
-            bool valid = place(i, r, d);
-            const uint4* q = reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(s.data) + s.base + (valid ? (long long)(p0 + r) * s.stride + d : 0));
-            uint4 v = valid ? *q : make_uint4(0, 0, 0, 0);
+            uint4 v = make_uint4(0, 0, 0, 0);
+            if (valid(i)) v = *reinterpret_cast<const uint4*>(static_cast<const __nv_bfloat16*>(s.data) + first + i * down);
             float2 a = bf16Pair(v.x), b = bf16Pair(v.y), c = bf16Pair(v.z), e = bf16Pair(v.w);
-            store(r, d, make_uint4(packHalf(a.x, a.y), packHalf(b.x, b.y), packHalf(c.x, c.y), packHalf(e.x, e.y)));
+            store(i, make_uint4(packHalf(a.x, a.y), packHalf(b.x, b.y), packHalf(c.x, c.y), packHalf(e.x, e.y)));
         }
     } else {
 #pragma unroll 1
         for (int i = 0; i < TURNS; i++) {
-            bool valid = place(i, r, d);
-            store(r, d, valid ? loadOdd(s.data, s.base + (long long)(p0 + r) * s.stride + d, s.fmt, dim - d) : make_uint4(0, 0, 0, 0));
+            store(i, valid(i) ? loadOdd(s.data, first + i * down, s.fmt, dim - d) : make_uint4(0, 0, 0, 0));
         }
     }
 }
@@ -131,26 +128,29 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
         // only tiles that cross the diagonal, the window or the end need their scores looked at one by one
         const bool mask = p0 + TK > length || (a.causal && p0 + TK - 1 > first + warp * 16) ||
                           (a.window > 0 && p0 <= first + warp * 16 + 15 - a.window);
-        float best[2] = {top[0], top[1]};
+        if (mask) {
 #pragma unroll
-        for (int j = 0; j < TK / 8; j++) {
+            for (int j = 0; j < TK / 8; j++) {
 #pragma unroll
-            for (int c = 0; c < 4; c++) {
-                s[j][c] *= scale;
-                if (mask) {
+                for (int c = 0; c < 4; c++) {
                     int p = p0 + j * 8 + 2 * t + (c & 1), at = first + (c >> 1 ? r1 : r0);
                     if (p >= length || (a.causal && p > at) || (a.window > 0 && p <= at - a.window)) s[j][c] = -INFINITY;
                 }
-                best[c >> 1] = fmaxf(best[c >> 1], s[j][c]);
             }
+        }
+        float best[2] = {top[0], top[1]}; // of the scores before the scale, which is positive
+#pragma unroll
+        for (int j = 0; j < TK / 8; j++) {
+#pragma unroll
+            for (int c = 0; c < 4; c++) best[c >> 1] = fmaxf(best[c >> 1], s[j][c]);
         }
         float keep[2], safe[2];
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             best[h] = fmaxf(best[h], __shfl_xor_sync(~0u, best[h], 1));
             best[h] = fmaxf(best[h], __shfl_xor_sync(~0u, best[h], 2));
-            safe[h] = best[h] == -INFINITY ? 0.f : best[h];
-            keep[h] = exp2Fast(top[h] - safe[h]);
+            safe[h] = best[h] == -INFINITY ? 0.f : best[h] * scale;
+            keep[h] = exp2Fast(fmaf(top[h], scale, -safe[h]));
             top[h] = best[h];
             sum[h] *= keep[h];
         }
@@ -158,7 +158,7 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
         for (int j = 0; j < TK / 8; j++) {
 #pragma unroll
             for (int c = 0; c < 4; c++) {
-                s[j][c] = exp2Fast(s[j][c] - safe[c >> 1]);
+                s[j][c] = exp2Fast(fmaf(s[j][c], scale, -safe[c >> 1]));
                 sum[c >> 1] += s[j][c];
             }
         }
@@ -210,7 +210,7 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
     }
 }
 
-extern "C" __global__ void __launch_bounds__(128, 3) attn_prefill(const __grid_constant__ AttentionArgs a) {
+extern "C" __global__ void __launch_bounds__(128, 2) attn_prefill(const __grid_constant__ AttentionArgs a) {
     extern __shared__ __align__(128) unsigned char tiles[]; // two stages of keys and values
     Mark mark{a.mark};
     dependencyWait();

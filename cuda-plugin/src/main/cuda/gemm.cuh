@@ -20,10 +20,36 @@ __device__ __forceinline__ void activate4(float v[4], int act) {
     }
 }
 
-// Rows m0 .. m0 + ROWS - 1 and columns n0 .. n0 + 127 of the sums, by 256 threads. Past the output's width a 16-bit row is
-// padded with zeros up to ldy.
-template <int ROWS> __device__ __forceinline__ void finishTile(const LinearArgs& a, const float* tile, int m0, int n0) {
-    const int c = (threadIdx.x & 31) * 4, n = n0 + c;
+// Blocks of the same tile (gridDim.z of them) have each summed a share of k. Every one leaves its N sums a thread in
+// a.work; the last adds them up, in order, and returns true: it goes on to the epilogue. No float atomics: a result does not
+// depend on who came last. work: 1024 N bytes per block; counters: one per tile, left zero.
+template <int N> __device__ __forceinline__ bool combineSplits(const LinearArgs& a, float* sums) {
+    if (gridDim.z == 1) return true;
+    __shared__ int arrived;
+    const int tile = blockIdx.y * gridDim.x + blockIdx.x;
+    float* work = static_cast<float*>(a.work) + (long long)tile * gridDim.z * (N * 256) + threadIdx.x;
+#pragma unroll
+    for (int i = 0; i < N; i++) __stcg(work + (blockIdx.z * N + i) * 256, sums[i]);
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) arrived = atomicAdd(a.counters + tile, 1);
+    __syncthreads();
+    if (arrived != int(gridDim.z) - 1) return false;
+    __threadfence();
+    if (threadIdx.x == 0) a.counters[tile] = 0;
+#pragma unroll
+    for (int i = 0; i < N; i++) sums[i] = 0;
+    for (int z = 0; z < int(gridDim.z); z++) {
+#pragma unroll
+        for (int i = 0; i < N; i++) sums[i] += __ldcg(work + (z * N + i) * 256);
+    }
+    return true;
+}
+
+// Rows m0 .. m0 + ROWS - 1 and columns n0 .. n0 + COLUMNS - 1 of the sums, by 256 threads. Past the output's width a 16-bit
+// row is padded with zeros up to ldy.
+template <int ROWS, int COLUMNS = 128> __device__ __forceinline__ void finishTile(const LinearArgs& a, const float* tile, int m0, int n0) {
+    const int c = (threadIdx.x % (COLUMNS / 4)) * 4, n = n0 + c;
     float bias[4] = {};
     if (a.bias) {
 #pragma unroll
@@ -36,7 +62,7 @@ template <int ROWS> __device__ __forceinline__ void finishTile(const LinearArgs&
     const bool whole = left >= per && ((reinterpret_cast<uintptr_t>(a.y) | (long long)a.ldy * es) & (per * es - 1)) == 0;
     const bool wholeResidual = a.residual && left >= per && ((reinterpret_cast<uintptr_t>(a.residual) | (long long)a.ldr * 4) & (per * 4 - 1)) == 0;
 #pragma unroll 1
-    for (int r = threadIdx.x >> 5; r < ROWS; r += 8) {
+    for (int r = threadIdx.x / (COLUMNS / 4); r < ROWS; r += 1024 / COLUMNS) {
         const int m = m0 + r;
         if (m >= a.m) break;
         float4 sums = *reinterpret_cast<const float4*>(tile + r * TILE_LD + c);

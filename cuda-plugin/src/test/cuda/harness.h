@@ -28,6 +28,7 @@ KERNEL(select_rows, ElementArgs) KERNEL(rope, RopeArgs) KERNEL(pool, PoolArgs) K
 KERNEL(gemv_f32, LinearArgs) KERNEL(gemv_f16, LinearArgs) KERNEL(gemv_bf16, LinearArgs)
 KERNEL(gemv_q8_0, LinearArgs) KERNEL(gemv_q4_0, LinearArgs) KERNEL(gemv_q4_1, LinearArgs)
 KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_tf32, LinearArgs) KERNEL(gemm_f16, LinearArgs) KERNEL(gemm_bf16, LinearArgs)
+KERNEL(gemm_f16_small, LinearArgs) KERNEL(gemm_bf16_small, LinearArgs) KERNEL(gemm_tf32_small, LinearArgs)
 KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
 KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs)
 KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
@@ -37,9 +38,10 @@ inline LinearKernel gemvOf(int fmt) {
     LinearKernel k[] = {gemv_f32, gemv_f16, gemv_bf16, gemv_q8_0, gemv_q4_0, gemv_q4_1};
     return k[fmt];
 }
-inline LinearKernel gemmOf(int fmt, bool tf32) {
+inline LinearKernel gemmOf(const LinearArgs& a, int sm, bool tf32) {
+    if (gemmSmall(a, sm, tf32)) return a.w.fmt == FMT_F32 ? gemm_tf32_small : a.w.fmt == FMT_F16 ? gemm_f16_small : gemm_bf16_small;
     LinearKernel k[] = {tf32 ? gemm_tf32 : gemm_f32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1};
-    return k[fmt];
+    return k[a.w.fmt];
 }
 inline const char* fmtName(int f) {
     const char* n[] = {"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"};

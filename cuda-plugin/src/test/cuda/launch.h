@@ -18,8 +18,9 @@ inline Launch gemvLaunch(LinearArgs& a, int sm) {
     int units; // groups of rows
     if (quant) {
         units = ceilDiv(a.w.n, 16);
+        // a block's 8 warps on one row tile; where tiles are many, each warp its own: a tile's end costs a barrier
         a.kSlices = 8;
-        while (a.kSlices > 1 && a.kSlices > a.w.ld / 128) a.kSlices /= 2;
+        while (a.kSlices > 1 && (a.kSlices > a.w.ld / 128 || units * a.kSlices / 2 >= 24 * sm)) a.kSlices /= 2;
     } else {
         int vecs = a.w.ld / (a.w.fmt == FMT_F32 ? 4 : 8);
         const int rows = 2; // a warp takes at once; and at most 8 steps of 32 vectors a row: best or within 3% of it in every shape of the sweep
@@ -30,10 +31,32 @@ inline Launch gemvLaunch(LinearArgs& a, int sm) {
     const int perBlock = 8 / a.kSlices, slots = sm * 2 * perBlock, rounds = ceilDiv(units, slots);
     return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock)), 256, size_t(mt) * perRow};
 }
-// gemm_f32 (strict), gemm_tf32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1
-inline Launch gemmLaunch(const LinearArgs& a, bool tf32) {
-    size_t shared = a.w.fmt >= FMT_Q8_0 ? 67584 : a.w.fmt == FMT_F32 && !tf32 ? 0 : 3 * 32768;
-    return {dim3(ceilDiv(a.m, 128), ceilDiv(a.w.n, 128)), 256, shared};
+// gemm_f16_small, gemm_bf16_small, gemm_tf32_small: where 128 x 128 tiles would leave half of the card idle.
+inline bool gemmSmall(const LinearArgs& a, int sm, bool tf32) {
+    bool has = a.w.fmt == FMT_F16 || a.w.fmt == FMT_BF16 || (a.w.fmt == FMT_F32 && tf32);
+    return has && ceilDiv(a.m, 128) * ceilDiv(a.w.n, 128) * 2 <= sm;
+}
+// gemm_f32 (strict), gemm_tf32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1; work 64 MiB, counters zero.
+inline Launch gemmLaunch(const LinearArgs& a, int sm, bool tf32) {
+    if (gemmSmall(a, sm, tf32)) { // shares of k of at least 3 steps, as long as the blocks run at once
+        int columns = ceilDiv(a.gated ? roundUp(a.w.n, 128) : a.w.n, 64); // reaches the end of a padded row
+        int tiles = ceilDiv(a.m, 64) * columns, steps = ceilDiv(a.w.ld * (a.w.fmt == FMT_F32 ? 4 : 2), 128);
+        int splits = std::max(1, std::min({sm / tiles, steps / 3, 8}));
+        splits = ceilDiv(steps, ceilDiv(steps, splits)); // none without work
+        return {dim3(ceilDiv(a.m, 64), columns, splits), 256, 12 * 16384};
+    }
+    const bool strict = a.w.fmt == FMT_F32 && !tf32;
+    const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, 128);
+    int splits = 1;
+    if (strict) { // the number of shares that leaves the least of the last wave empty; a share costs about 3%
+        double best = 1e9;
+        for (int s = 1; s <= 4 && (s == 1 || (tiles * s <= 1024 && a.w.k >= 256 * s)); s++) {
+            double cost = double(ceilDiv(tiles * s, 2 * sm)) / s * (1 + 0.03 * (s - 1));
+            if (cost < best) best = cost, splits = s;
+        }
+    }
+    size_t shared = a.w.fmt >= FMT_Q8_0 ? 67584 : strict ? 0 : 3 * 32768;
+    return {dim3(ceilDiv(a.m, 128), ceilDiv(a.w.n, 128), splits), 256, shared};
 }
 
 inline Launch attnDecodeLaunch(AttentionArgs& a, int sm) {

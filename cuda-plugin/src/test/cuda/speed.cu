@@ -240,9 +240,12 @@ static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k,
     const int xf = computeFmt(fmt), ma = roundUp(m, 128);
     Mat x(ma, k, xf);
     Dev<float> y((size_t)ma * roundUp(n, 64));
+    Dev<float> work(16 << 20);
+    Dev<int> counters(65536);
     LinearArgs a = {};
+    a.work = work.p, a.counters = counters.p;
     a.w = w[0]->w, a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64), a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = gated ? xf : FMT_F32;
-    float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemmOf(fmt, tf32), gemmLaunch(a, tf32), a); } }, 3, 1) / copies;
+    float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a); } }, 3, 1) / copies;
     printf("gemm %-22s %-5s m %5d n %6d k %6d: %8.1f us %7.1f TFLOP/s\n", what, tf32 ? "tf32" : fmtName(fmt), m, n, k, ms * 1e3, 2.0 * m * n * k / ms / 1e9);
     for (auto* p : w) delete p;
 }
