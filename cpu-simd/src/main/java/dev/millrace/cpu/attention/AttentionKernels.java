@@ -6,8 +6,6 @@ import dev.millrace.cpu.math.VectorMath;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
 
 /**
@@ -25,7 +23,7 @@ final class AttentionKernels {
      * All native memory: keys and values are given by address. A segment that is a constant is checked once; one that
      * is a parameter is checked for being open in every turn of a loop that writes.
      */
-    private static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
+    static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
     private AttentionKernels() {}
 
@@ -316,23 +314,6 @@ final class AttentionKernels {
     static void scale(float[] x, int at, int n, float factor) {
         for (int i = 0; i < n; i += L) {
             FloatVector.fromArray(Lanes.F, x, at + i).mul(factor).intoArray(x, at + i);
-        }
-    }
-
-    /**
-     * Float16 to float32, from address to address: {@code count} elements, a multiple of {@link Lanes#COUNT}, with integer operations only. The
-     * 16 bits are sign-extended and shifted so that exponent and mantissa stand where a float's do, then the exponent is
-     * set right by 2^112, subnormals included. The largest exponent (infinities, NaN) reads as 2^16 and above.
-     */
-    static void widen(long from, long to, int count) {
-        for (int i = 0; i < count; i += L) {
-            ShortVector half = ShortVector.fromMemorySegment(Lanes.HALF_S, ALL, from + (long) i * Short.BYTES, LE);
-            IntVector bits = (IntVector) half.convertShape(VectorOperators.S2I, Lanes.I, 0);
-            bits.lanewise(VectorOperators.LSHL, 13)
-                    .and(0x8FFFE000)
-                    .reinterpretAsFloats()
-                    .mul(0x1p112f)
-                    .intoMemorySegment(ALL, to + (long) i * Float.BYTES, LE);
         }
     }
 }

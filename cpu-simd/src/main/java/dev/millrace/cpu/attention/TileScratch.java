@@ -3,6 +3,7 @@ package dev.millrace.cpu.attention;
 import dev.millrace.core.executor.KvFormat;
 import dev.millrace.cpu.Lanes;
 import dev.millrace.cpu.kv.KvCache;
+import dev.millrace.cpu.math.Elementwise;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
 
@@ -71,12 +72,21 @@ final class TileScratch {
         Arrays.fill(out, 0, count * padded, 0f);
     }
 
-    /** Adds the positions [from, to), of those that each of the first {@code count} rows sees. */
+    /**
+     * Adds the positions [from, to), of those that each of the first {@code count} rows sees. Once for each filling of
+     * {@link #q}, which is used up.
+     */
     void add(KvCache cache, int head, int count, int from, int to) {
+        boolean halves = cache.format() == KvFormat.F16 && count < 4 && padded % (4 * L) == 0;
+        if (halves) {
+            Elementwise.scale(q, 0, count * headDim, HalfKernels.FACTOR);
+        }
         for (int tile = from / TILE * TILE; tile < to; tile += TILE) {
             int begin = Math.max(from - tile, 0);
             int end = Math.min(to - tile, TILE);
-            if (count <= STREAMED_ROWS) {
+            if (halves) {
+                streamHalves(cache, head, count, tile, begin, end);
+            } else if (count <= STREAMED_ROWS) {
                 stream(cache, head, count, tile, begin, end);
             } else {
                 multiply(cache, head, count, tile, begin, end);
@@ -94,7 +104,7 @@ final class TileScratch {
         for (int block = firstBlock; block < blocks; block++) {
             long at = keys + block * keyBytes;
             if (half) {
-                AttentionKernels.widen(at, wide, L * headDim);
+                HalfKernels.widen(at, wide, L * headDim);
                 at = wide;
             }
             int r = 0;
@@ -118,8 +128,27 @@ final class TileScratch {
             int low = Math.max(begin, block * L);
             int high = Math.min(end, block * L + L);
             long at = values + (long) low * padded * Short.BYTES;
-            AttentionKernels.widen(at, wide, (high - low) * padded);
+            HalfKernels.widen(at, wide, (high - low) * padded);
             values(wide - (long) low * padded * Float.BYTES, count, low, high);
+        }
+    }
+
+    /** The same for float16 and one to three rows, for which widening aside would take as long as everything else. */
+    private void streamHalves(KvCache cache, int head, int count, int tile, int begin, int end) {
+        long keys = cache.keys(head, tile);
+        long values = cache.values(head, tile);
+        for (int r = 0; r < count; r++) {
+            for (int block = begin / L; block < (end + L - 1) / L; block++) {
+                long at = keys + (long) block * L * headDim * Short.BYTES;
+                HalfKernels.block1(q, r * headDim, headDim, at, scores, r * TILE + block * L);
+            }
+            hide(r * TILE, Math.max(begin, first[r] - tile), Math.min(end, last[r] + 1 - tile));
+            rescale(r);
+            AttentionKernels.scale(scores, r * TILE, TILE, HalfKernels.FACTOR);
+            for (int d = 0; d < padded; d += 4 * L) {
+                long v = values + (long) d * Short.BYTES;
+                HalfKernels.values1x4(scores, r * TILE, begin, end, v, padded, out, r * padded + d);
+            }
         }
     }
 
@@ -138,8 +167,8 @@ final class TileScratch {
         long keys = cache.keys(head, tile);
         long values = cache.values(head, tile);
         if (cache.format() == KvFormat.F16) {
-            AttentionKernels.widen(keys, wide, TILE * headDim);
-            AttentionKernels.widen(values, wideValues, TILE * padded);
+            HalfKernels.widen(keys, wide, TILE * headDim);
+            HalfKernels.widen(values, wideValues, TILE * padded);
             keys = wide;
             values = wideValues;
         }
