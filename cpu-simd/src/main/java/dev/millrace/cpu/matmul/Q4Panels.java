@@ -153,12 +153,11 @@ final class Q4Panels implements PanelKernels {
         int[] factors = x.factors;
         int[] corrections = x.corrections;
         float[] scales = x.scales;
-        FloatVector a0 = FloatVector.zero(F), b0 = a0;
-        FloatVector a1 = FloatVector.zero(F), b1 = a1;
-        FloatVector a2 = FloatVector.zero(F), b2 = a2;
-        FloatVector a3 = FloatVector.zero(F), b3 = a3;
+        for (int r = 0; r < NibbleFactors.TOKENS * ROWS; r += LANES) {
+            FloatVector.zero(F).intoArray(y, yAt + r);
+        }
         int g = group;
-        float factor = Halves.factor(panel) / NibbleFactors.SCALE;
+        FloatVector factor = FloatVector.broadcast(F, Halves.factor(panel) / NibbleFactors.SCALE);
         long start = panel + Halves.HEADER;
         for (long o = start, end = start + (long) BLOCK * groups; o < end; o += BLOCK, g++) {
             ShortVector s0 = IntVector.broadcast(I, corrections[4 * g + 0]).reinterpretAsShorts(), t0 = s0;
@@ -223,45 +222,39 @@ final class Q4Panels implements PanelKernels {
                 s3 = s3.add(v3.mul(c));
                 t3 = t3.add(w3.mul(c));
             }
-            FloatVector d0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), d1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), d;
+            FloatVector d0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
+            FloatVector d1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
+            FloatVector d;
             IntVector i;
             d = FloatVector.broadcast(F, scales[4 * g + 0]);
             i = s0.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            a0 = ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), a0);
+            ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), FloatVector.fromArray(F, y, yAt)).intoArray(y, yAt);
             i = t0.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            b0 = ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), b0);
+            ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + LANES)).intoArray(y, yAt + LANES);
             d = FloatVector.broadcast(F, scales[4 * g + 1]);
             i = s1.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            a1 = ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), a1);
+            ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), FloatVector.fromArray(F, y, yAt + ROWS)).intoArray(y, yAt + ROWS);
             i = t1.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            b1 = ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), b1);
+            ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + ROWS + LANES)).intoArray(y, yAt + ROWS + LANES);
             d = FloatVector.broadcast(F, scales[4 * g + 2]);
             i = s2.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            a2 = ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), a2);
+            ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), FloatVector.fromArray(F, y, yAt + 2 * ROWS)).intoArray(y, yAt + 2 * ROWS);
             i = t2.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            b2 = ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), b2);
+            ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + 2 * ROWS + LANES)).intoArray(y, yAt + 2 * ROWS + LANES);
             d = FloatVector.broadcast(F, scales[4 * g + 3]);
             i = s3.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            a3 = ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), a3);
+            ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), FloatVector.fromArray(F, y, yAt + 3 * ROWS)).intoArray(y, yAt + 3 * ROWS);
             i = t3.reinterpretAsInts();
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            b3 = ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), b3);
+            ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + 3 * ROWS + LANES)).intoArray(y, yAt + 3 * ROWS + LANES);
         }
-        a0.mul(factor).intoArray(y, yAt);
-        b0.mul(factor).intoArray(y, yAt + LANES);
-        a1.mul(factor).intoArray(y, yAt + ROWS);
-        b1.mul(factor).intoArray(y, yAt + ROWS + LANES);
-        a2.mul(factor).intoArray(y, yAt + 2 * ROWS);
-        b2.mul(factor).intoArray(y, yAt + 2 * ROWS + LANES);
-        a3.mul(factor).intoArray(y, yAt + 3 * ROWS);
-        b3.mul(factor).intoArray(y, yAt + 3 * ROWS + LANES);
     }
 
     @Override
