@@ -78,9 +78,12 @@ final class LaunchRules {
         return rows;
     }
 
-    /** Parts of the context that blocks of the single-token attention share out. */
+    /**
+     * Parts of the context that blocks of the single-token attention share out; parts below 64 positions cost more to put
+     * together than they save.
+     */
     int splits(int reach, int rows, int headGroups) {
-        return Math.clamp(Math.min(2 * multiprocessors / (headGroups * rows), reach / 16), 1, 64);
+        return Math.clamp(Math.min(2 * multiprocessors / (headGroups * rows), reach / 64), 1, 64);
     }
 
     /** A matrix-matrix launch: tiles of the result. */

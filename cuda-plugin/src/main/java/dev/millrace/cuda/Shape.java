@@ -37,8 +37,8 @@ record Shape(
         return longest == 1;
     }
 
-    /** The least power of two from 128 to 1024 that is not below {@code position}; past that, launches do not differ. */
+    /** The least power of two from 128 to 4096 that is not below {@code position}; past that, launches do not differ. */
     static int reach(int position) {
-        return Math.clamp(Integer.highestOneBit(Math.max(1, position - 1)) << 1, 128, 1024);
+        return Math.clamp(Integer.highestOneBit(Math.max(1, position - 1)) << 1, 128, 4096);
     }
 }

@@ -57,8 +57,8 @@ class LaunchRulesTest {
     @Test
     void aContextIsSplitNoFinerThanItIsLong() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER);
-        assertThat(rules.splits(128, 1, 1)).isEqualTo(8);
-        assertThat(rules.splits(1024, 1, 1)).isEqualTo(64);
-        assertThat(rules.splits(1024, 500, 32)).isEqualTo(1);
+        assertThat(rules.splits(128, 1, 1)).isEqualTo(2);
+        assertThat(rules.splits(4096, 1, 1)).isEqualTo(64);
+        assertThat(rules.splits(4096, 500, 32)).isEqualTo(1);
     }
 }
