@@ -13,6 +13,9 @@ import java.util.concurrent.ConcurrentHashMap;
  * 1.2 s. Plain loops over arrays are fast within milliseconds. So while a background thread runs a format's kernels on
  * work of its own until they are fast, products of that format are computed here, with the same operations in the same
  * order: a result does not tell which way it was computed.
+ *
+ * <p>{@code -Dmillrace.cpu.coldstart=false} leaves it out: what verifies or measures kernels must get the kernels. The
+ * launcher gives it to the commands that do, the build to the tests.
  */
 final class ColdStart {
     /** Slower than any compiled kernel, a hundred times faster than an interpreted one. */
@@ -30,11 +33,18 @@ final class ColdStart {
     private final PanelKernels kernels;
     private volatile boolean compiled;
 
+    private static final boolean ENABLED = Boolean.parseBoolean(System.getProperty("millrace.cpu.coldstart", "true"));
+
     private ColdStart(PanelKernels kernels) {
         this.kernels = kernels;
         Thread thread = new Thread(this::warmUp, "cpu-simd warm-up");
         thread.setDaemon(true);
         thread.start();
+    }
+
+    /** The start of a format's kernels; null where it is left out, or there is no other way to compute the same. */
+    static ColdStart wanted(PanelKernels kernels) {
+        return ENABLED ? of(kernels) : null;
     }
 
     /** The start of a format's kernels; null where there is no other way to compute the same. */

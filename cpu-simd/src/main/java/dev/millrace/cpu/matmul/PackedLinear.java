@@ -294,7 +294,7 @@ public final class PackedLinear {
                 }
             }
         });
-        return new Part(kernels, ColdStart.of(kernels), address, offsets, rows, panels, firstOutput);
+        return new Part(kernels, ColdStart.wanted(kernels), address, offsets, rows, panels, firstOutput);
     }
 
     private static long offsetBytes(int inputs) {
