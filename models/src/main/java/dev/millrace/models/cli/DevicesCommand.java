@@ -1,11 +1,8 @@
 package dev.millrace.models.cli;
 
 import dev.millrace.core.executor.Device;
-import dev.millrace.core.executor.Executor;
-import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.Executors;
 import dev.millrace.core.executor.Probe;
-import dev.millrace.core.executor.RoofProbe;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -13,17 +10,19 @@ import java.util.Locale;
 import java.util.Map;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
 
 /** {@code devices}: every executor, available or not and why, and what its memory can deliver at most. */
 @Command(name = "devices", description = "Lists every executor: its devices and measured peaks, or why it cannot run.")
 final class DevicesCommand extends CliCommand {
-    private static final int MEASURE_MILLIS = 400;
-
     @Mixin
     private OutputOptions output;
 
+    @Option(names = "--refresh", description = "Measure the peaks again instead of showing those kept from an earlier run.")
+    private boolean refresh;
+
     /** One line of the answer: an executor's device, or an executor that has none. */
-    private record Row(String executor, Device device, String reason, Double readGbS) {}
+    private record Row(String executor, Device device, String reason, DevicePeaks peaks) {}
 
     @Override
     protected int run() {
@@ -43,14 +42,8 @@ final class DevicesCommand extends CliCommand {
         return 0;
     }
 
-    private static Row measured(Executors.Found found, Device device) {
-        try (Executor executor = found.provider().open(device.index(), ExecutorOptions.DEFAULT);
-                RoofProbe roofs = executor.roofs()) {
-            Double read = roofs.kinds().contains(RoofProbe.Kind.READ)
-                    ? roofs.measure(RoofProbe.Kind.READ, 0, 0, MEASURE_MILLIS).median()
-                    : null;
-            return new Row(found.name(), device, null, read);
-        }
+    private Row measured(Executors.Found found, Device device) {
+        return new Row(found.name(), device, null, DevicePeaks.of(found, device, refresh));
     }
 
     private static Map<String, Object> json(Row row) {
@@ -62,7 +55,17 @@ final class DevicesCommand extends CliCommand {
         json.put("index", row.device() == null ? null : row.device().index());
         json.put("detail", row.device() == null ? null : row.device().detail());
         json.put("memory_bytes", row.device() == null ? null : row.device().memoryBytes());
-        json.put("read_gb_s", row.readGbS());
+        json.put("read_gb_s", row.peaks() == null ? null : row.peaks().read());
+        if (row.peaks() != null) {
+            json.put("measured", row.peaks().measured());
+            Map<String, Object> peaks = new LinkedHashMap<>();
+            row.peaks().peaks().forEach((kind, value) -> peaks.put(
+                    kind.name().toLowerCase(Locale.ROOT), Map.of("value", value, "unit", kind.unit())));
+            json.put("peaks", peaks);
+            json.put("read_ladder", row.peaks().ladder().stream()
+                    .map(r -> Map.of("bytes", r.bytes(), "threads", r.threads(), "gb_s", r.gbS()))
+                    .toList());
+        }
         return json;
     }
 
@@ -70,8 +73,26 @@ final class DevicesCommand extends CliCommand {
         if (row.device() == null) {
             return "%-10s not available: %s".formatted(row.executor(), row.reason());
         }
-        String read = row.readGbS() == null ? "" : String.format(Locale.ROOT, ", reads %.1f GB/s", row.readGbS());
-        return "%-10s %d  %s, %s%s"
-                .formatted(row.executor(), row.device().index(), row.device().name(), row.device().detail(), read);
+        StringBuilder text = new StringBuilder("%-10s %d  %s, %s"
+                .formatted(row.executor(), row.device().index(), row.device().name(), row.device().detail()));
+        if (row.peaks().read() != null) {
+            text.append(String.format(Locale.ROOT, ", reads %.1f GB/s", row.peaks().read()));
+            text.append("%n             measured %s:".formatted(row.peaks().measured()));
+            row.peaks().peaks().forEach((kind, value) -> text.append(String.format(
+                    Locale.ROOT, " %s %.4g %s;", kind.name().toLowerCase(Locale.ROOT), value, kind.unit())));
+        }
+        int threads = -1;
+        for (DevicePeaks.Rung rung : row.peaks().ladder()) {
+            if (rung.threads() != threads) {
+                threads = rung.threads();
+                text.append("%n             reads by working set%s:".formatted(threads > 0 ? ", " + threads + " threads" : ""));
+            }
+            text.append(String.format(Locale.ROOT, " %s %.0f", size(rung.bytes()), rung.gbS()));
+        }
+        return text.toString();
+    }
+
+    private static String size(long bytes) {
+        return bytes < 1 << 20 ? (bytes >> 10) + "K" : (bytes >> 20) + "M";
     }
 }
