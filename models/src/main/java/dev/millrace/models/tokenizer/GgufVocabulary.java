@@ -87,7 +87,11 @@ final class GgufVocabulary {
     }
 
     private TokenizerSpec byteLevel() {
-        // Files older than the key are GPT-2's own.
+        // Files older than the key are GPT-2's own, or of a model whose cut nobody wrote down.
+        boolean gpt2 = "gpt2".equals(metadata.getOrDefault("general.architecture", "gpt2"));
+        if (!gpt2 && !metadata.containsKey(key("pre"))) {
+            throw bad("pre", "is missing, so how text is cut is unknown; convert the model again");
+        }
         String pre = metadata.get(key("pre")) instanceof String name ? name : "gpt-2";
         PreTokenizer cut =
                 PreTokenizer.named(pre)

@@ -131,7 +131,7 @@ class ChatCommandTest {
                 "This is a sentence of some length, to fill the context.\n".repeat(6)
                         + "word ".repeat(300)
                         + "\nLast.\n";
-        Cli run = chat(input, "--template", "chatml", "-n", "5", "--ctx", "160", "--seed", "1");
+        Cli run = chat(input, "--template", "chatml", "-n", "2", "--ctx", "100", "--seed", "1");
         assertThat(run.exit()).as(run.err()).isZero();
         assertThat(run.err()).contains("forgotten").contains("shorten it");
         assertThat(chat("x\n", "--template", "chatml", "--ctx", "100000").exit()).isEqualTo(2);

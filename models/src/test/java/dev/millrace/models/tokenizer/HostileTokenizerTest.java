@@ -205,6 +205,10 @@ class HostileTokenizerTest {
                         "post_processor.sep[1]",
                         "4294967295"),
                 with(
+                        "\"decoder\":{\"type\":\"Strip\",\"content\":\" \",\"start\":0,\"stop\":1}",
+                        "decoder.stop",
+                        "only 0"),
+                with(
                         "\"decoder\":{\"type\":\"Sequence\",\"decoders\":7}",
                         "decoder.decoders",
                         "a list"));
@@ -323,6 +327,9 @@ class HostileTokenizerTest {
         metadata.put("tokenizer.ggml.tokens", List.of("a", "b", "c"));
         assertGguf(metadata, "\"rwkv\" is not supported");
         metadata.put("tokenizer.ggml.model", "gpt2");
+        metadata.put("general.architecture", "llama");
+        assertGguf(metadata, "pre: is missing");
+        metadata.remove("general.architecture");
         assertGguf(metadata, "merges: is missing");
         metadata.put("tokenizer.ggml.merges", List.of("ab"));
         assertGguf(metadata, "merges entry 0 should be a merge");
