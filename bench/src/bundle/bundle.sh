@@ -17,7 +17,7 @@ rm -f "$work/millrace/.built"
 rm -r "$work/millrace/models"
 # uncompressed inside, since xz packs it better than zip does
 "$JDK25/bin/jlink" --compress zip-0 --no-header-files --no-man-pages --strip-debug \
-    --add-modules java.base,java.logging,java.management,java.naming,java.xml,jdk.incubator.vector,jdk.jfr,jdk.unsupported,jdk.zipfs \
+    --add-modules java.base,java.logging,java.management,jdk.management,java.naming,java.xml,jdk.incubator.vector,jdk.jfr,jdk.unsupported,jdk.zipfs \
     --output "$work/millrace/jre"
 case $out in /*) ;; *) out=$PWD/$out ;; esac
 (cd "$work" && XZ_OPT="-9e -T0" tar cJf "$out" millrace)

@@ -43,7 +43,7 @@ class ModuleRulesTest {
 
     @Test
     void cpuSimdUsesCoreAndQuantAndVectors() {
-        mayUse(CPU, CORE, QUANT, "jdk.incubator.vector..", "jdk.jfr..").check(MILLRACE);
+        mayUse(CPU, CORE, QUANT, "jdk.incubator.vector..", "jdk.jfr..", "com.sun.management..").check(MILLRACE);
     }
 
     @Test
