@@ -15,19 +15,19 @@ template <int FMT> struct Tile { // what a lane loads of a tile
     u32 s[2 * SCALE_WORDS]; // row g, row g + 8
 };
 
-template <int FMT> __device__ __forceinline__ void loadTile(Tile<FMT>& t, const Weight& w, long long tile, bool valid) {
+template <int FMT> __device__ __forceinline__ void loadTile(Tile<FMT>& t, const Weight& w, long long tile) {
     const int V = Tile<FMT>::VECS, lane = threadIdx.x & 31, g = lane >> 2;
     const uint4* q = static_cast<const uint4*>(w.data) + tile * (V * 32) + lane;
 #pragma unroll
-    for (int v = 0; v < V; v++) t.q[v] = valid ? loadStream(q + v * 32) : make_uint4(0, 0, 0, 0);
+    for (int v = 0; v < V; v++) t.q[v] = loadStream(q + v * 32);
     if (FMT == FMT_Q4_1) {
         const uint4* s = static_cast<const uint4*>(w.scales) + tile * 16;
-        uint4 p = valid ? __ldg(s + g) : make_uint4(0, 0, 0, 0), r = valid ? __ldg(s + g + 8) : make_uint4(0, 0, 0, 0);
+        uint4 p = __ldg(s + g), r = __ldg(s + g + 8);
         t.s[0] = p.x, t.s[1] = p.y, t.s[2] = p.z, t.s[3] = p.w;
         t.s[4] = r.x, t.s[5] = r.y, t.s[6] = r.z, t.s[7] = r.w;
     } else {
         const uint2* s = static_cast<const uint2*>(w.scales) + tile * 16;
-        uint2 p = valid ? __ldg(s + g) : make_uint2(0, 0), r = valid ? __ldg(s + g + 8) : make_uint2(0, 0);
+        uint2 p = __ldg(s + g), r = __ldg(s + g + 8);
         t.s[0] = p.x, t.s[1] = p.y, t.s[2] = r.x, t.s[3] = r.y;
     }
 }
@@ -156,13 +156,14 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     __shared__ u64 bests[GEMV_WARPS];
     Mark mark{a.mark};
     const int DEPTH = FMT == FMT_Q8_0 ? 2 : 4; // tiles a lane has in flight
-    const int ld = a.w.ld, ks = a.kSlices, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    const int mt = min(4, int(dynamicShared() / (4 * ld + ld / 8)));
+    const int ld = a.w.ld, ks = a.kSlices, log = 31 - __clz(ks); // ks is a power of two
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+    const int perRow = 4 * ld + ld / 8, room = dynamicShared(), mt = room >= 4 * perRow ? 4 : room >= 2 * perRow ? 2 : 1;
     const Staged x = {staged, reinterpret_cast<float*>(staged + mt * ld)};
-    const int slice = warp & (ks - 1), perBlock = GEMV_WARPS / ks, total = gridDim.x * perBlock;
+    const int slice = warp & (ks - 1), total = gridDim.x << (3 - log);
     const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS;
-    const int turns = (colTiles + ks * DEPTH - 1) / (ks * DEPTH); // of the ring, for a row tile
-    const int rounds = (rowTiles + total - 1) / total, own = blockIdx.x * perBlock + warp / ks;
+    const int turns = (colTiles + ks * DEPTH - 1) >> (log + (DEPTH == 4 ? 2 : 1)); // of the ring, for a row tile
+    const int ownFront = blockIdx.x << (3 - log), own = ownFront + (warp >> log); // row tiles of the block, of the warp
     const int outputs = 16 * mt; // of a row tile; thread e of its warps makes output e, e + 32 ks, ...
     const int e0 = slice * 32 + lane;
 #pragma unroll 1
@@ -170,7 +171,7 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
         Tile<FMT> ring[DEPTH];
         auto fetch = [&](int d, int row, int turn) {
             int kt = (turn * DEPTH + d) * ks + slice;
-            loadTile(ring[d], a.w, (long long)row * colTiles + kt, row < rowTiles && kt < colTiles);
+            if (row < rowTiles && kt < colTiles) loadTile(ring[d], a.w, (long long)row * colTiles + kt);
         };
 #pragma unroll
         for (int d = 0; d < DEPTH; d++) fetch(d, own, 0);
@@ -196,7 +197,7 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
         u64 best[2] = {}; // of the thread's first output a tile, and of its second (another row of x)
         int row = own;
 #pragma unroll 1
-        for (int round = 0; round < rounds; round++, row += total) {
+        for (int round = 0, front = ownFront; front < rowTiles; round++, front += total, row += total) {
             float acc[2] = {}, acc2[2] = {}; // rows 0, 1 and 2, 3 of x
 #pragma unroll 1
             for (int turn = 0; turn < turns; turn++) {
