@@ -26,7 +26,7 @@ template <int FMT, int MT>
 __device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs, float* shared) {
     const int R = 2, U = 8 / R, VN = Vec<FMT>::N, PLANES = Vec<FMT>::PLANES;
     const int ks = a.kSlices, log = 31 - __clz(ks), warp = threadIdx.x >> 5, lane = threadIdx.x & 31; // ks is a power of two
-    const int slice = warp & (ks - 1), perBlock = GEMV_WARPS >> log, vecs = a.w.ld / VN, stride = 32 << log;
+    const int slice = warp & (ks - 1), vecs = a.w.ld / VN, stride = 32 << log;
     const int groups = (a.w.n + R - 1) / R, total = gridDim.x << (3 - log);
     const uint4* w = static_cast<const uint4*>(a.w.data);
     const int first = slice * 32 + lane;

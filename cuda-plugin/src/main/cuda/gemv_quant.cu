@@ -15,19 +15,19 @@ template <int FMT> struct Tile { // what a lane loads of a tile
     u32 s[2 * SCALE_WORDS]; // row g, row g + 8
 };
 
-template <int FMT> __device__ __forceinline__ void loadTile(Tile<FMT>& t, const Weight& w, long long tile) {
+template <int FMT> __device__ __forceinline__ void loadTile(Tile<FMT>& t, const Weight& w, long long tile, bool valid) {
     const int V = Tile<FMT>::VECS, lane = threadIdx.x & 31, g = lane >> 2;
     const uint4* q = static_cast<const uint4*>(w.data) + tile * (V * 32) + lane;
 #pragma unroll
-    for (int v = 0; v < V; v++) t.q[v] = loadStream(q + v * 32);
+    for (int v = 0; v < V; v++) t.q[v] = valid ? loadStream(q + v * 32) : make_uint4(0, 0, 0, 0);
     if (FMT == FMT_Q4_1) {
         const uint4* s = static_cast<const uint4*>(w.scales) + tile * 16;
-        uint4 p = __ldg(s + g), r = __ldg(s + g + 8);
+        uint4 p = valid ? __ldg(s + g) : make_uint4(0, 0, 0, 0), r = valid ? __ldg(s + g + 8) : make_uint4(0, 0, 0, 0);
         t.s[0] = p.x, t.s[1] = p.y, t.s[2] = p.z, t.s[3] = p.w;
         t.s[4] = r.x, t.s[5] = r.y, t.s[6] = r.z, t.s[7] = r.w;
     } else {
         const uint2* s = static_cast<const uint2*>(w.scales) + tile * 16;
-        uint2 p = __ldg(s + g), r = __ldg(s + g + 8);
+        uint2 p = valid ? __ldg(s + g) : make_uint2(0, 0), r = valid ? __ldg(s + g + 8) : make_uint2(0, 0);
         t.s[0] = p.x, t.s[1] = p.y, t.s[2] = r.x, t.s[3] = r.y;
     }
 }
@@ -171,7 +171,8 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
         Tile<FMT> ring[DEPTH];
         auto fetch = [&](int d, int row, int turn) {
             int kt = (turn * DEPTH + d) * ks + slice;
-            if (row < rowTiles && kt < colTiles) loadTile(ring[d], a.w, (long long)row * colTiles + kt);
+            // predicated, not branched round: branches keep the loads of a turn from going out together (20 against 24 us)
+            loadTile(ring[d], a.w, (long long)row * colTiles + kt, row < rowTiles && kt < colTiles);
         };
 #pragma unroll
         for (int d = 0; d < DEPTH; d++) fetch(d, own, 0);

@@ -24,10 +24,10 @@ inline Launch gemvLaunch(LinearArgs& a, int sm, Tuning tune = {}) {
         while (a.kSlices > 1 && (a.kSlices > a.w.ld / 128 || units * a.kSlices / 2 >= tune.many * sm)) a.kSlices /= 2;
     } else {
         int vecs = a.w.ld / (a.w.fmt == FMT_F32 ? 4 : 8);
-        const int rows = 2; // a warp takes at once; and at most 8 steps of 32 vectors a row: best or within 3% of it in every shape of the sweep
-        units = ceilDiv(a.w.n, rows);
+        units = ceilDiv(a.w.n, 2); // a warp takes two rows at once, with at most 8 steps of 32 vectors; 4 where rows are few
+        const int most = units <= 3 * sm ? 4 : tune.steps;
         a.kSlices = 1;
-        while (a.kSlices < 8 && ceilDiv(vecs, 32 * a.kSlices) > tune.steps) a.kSlices *= 2;
+        while (a.kSlices < 8 && ceilDiv(vecs, 32 * a.kSlices) > most) a.kSlices *= 2;
     }
     const int perBlock = 8 / a.kSlices, slots = sm * tune.blocks * perBlock, rounds = ceilDiv(units, slots);
     return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock)), 256, size_t(mt) * perRow};
