@@ -91,7 +91,7 @@ final class CudaExecutor implements Executor {
         InputLimits limits = InputLimits.of(graph, weights);
         Activations activations = new Activations(gpu, graph);
         Lowering.Lowered lowered = Lowering.lower(
-                graph, weights, activations, options.maxTokens(), gpu.multiprocessors(), strict);
+                graph, weights, activations, options.maxTokens(), rules, strict);
         long needed = lowered.layout().bytes()
                 + lowered.work().bytes()
                 + activations.bytesFor(Rows.TOKENS, options.maxTokens())

@@ -2,6 +2,7 @@ package dev.millrace.cuda;
 
 import dev.millrace.core.graph.Op;
 import dev.millrace.cuda.driver.Geometry;
+import java.util.Locale;
 
 /** How many blocks and threads each kernel gets, as the comments of {@code abi.cuh} say. */
 final class LaunchRules {
@@ -16,6 +17,9 @@ final class LaunchRules {
 
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
+    private static final int TILE = 128;
+    private static final int SMALL_SHARED = 12 * 16384;
+    private static final int MOST_SHARED_TILES = 1024;
     private static final int MOST_SHARED = 200 * 1024;
     private static final int STATIC_SHARED = 8 * 1024;
     private static final int ROWS_OF_A_WARP = 2;
@@ -31,6 +35,10 @@ final class LaunchRules {
         this.sharedLimit = Math.min(MOST_SHARED, sharedBytesPerBlock - STATIC_SHARED);
     }
 
+    int multiprocessors() {
+        return multiprocessors;
+    }
+
     /**
      * A matrix-vector launch.
      *
@@ -40,7 +48,8 @@ final class LaunchRules {
 
     /**
      * Two blocks of 8 warps a multiprocessor, with as many rounds for each. A warp takes two rows of a plain format, or
-     * a tile of a block format; warps share rows that are longer than 8 steps of 32 vectors.
+     * a tile of a block format; warps share rows that are longer than 8 steps of 32 vectors, and tiles while there are
+     * too few of them to have one each.
      */
     Vector vector(Matrix w, int m) {
         int together = together(w, m);
@@ -49,7 +58,7 @@ final class LaunchRules {
         if (w.format().quantized()) {
             units = Math.ceilDiv(w.rows(), ROW_TILE);
             slices = WARPS;
-            while (slices > 1 && slices > w.ld() / COLUMN_TILE) {
+            while (slices > 1 && (slices > w.ld() / COLUMN_TILE || units * slices / 2 >= 24 * multiprocessors)) {
                 slices /= 2;
             }
         } else {
@@ -86,10 +95,58 @@ final class LaunchRules {
         return Math.clamp(Math.min(2 * multiprocessors / (headGroups * rows), reach / 64), 1, 64);
     }
 
-    /** A matrix-matrix launch: tiles of the result. */
-    Geometry matrix(Matrix w, int m, boolean strict) {
-        int shared = w.format().quantized() ? 67584 : w.format() == Format.F32 && strict ? 0 : 3 * 32768;
-        return Geometry.of(Math.ceilDiv(m, 128), Math.ceilDiv(w.rows(), 128), THREADS, shared);
+    /**
+     * A matrix-matrix launch: tiles of the result, and in the third dimension shares of the inputs.
+     *
+     * @param kernel its name
+     */
+    record Product(String kernel, Geometry geometry) {}
+
+    /**
+     * Tiles of 128 x 128; of 64 x 64, with the inputs shared out, where those would leave half of the device idle. Strict
+     * products share the inputs out so that the last wave of blocks is full.
+     */
+    Product product(Matrix w, int m, boolean gated, boolean strict) {
+        boolean exact = w.format() == Format.F32 && strict;
+        String name = "gemm_" + (w.format() == Format.F32 && !strict ? "tf32" : w.format().name().toLowerCase(Locale.ROOT));
+        int tiles = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), TILE);
+        if (!w.format().quantized() && !exact && 2 * tiles <= multiprocessors && sharedLimit >= SMALL_SHARED) {
+            return new Product(name + "_small", small(w, m, gated));
+        }
+        int shared = w.format().quantized() ? 67584 : exact ? 0 : 3 * 32768;
+        Geometry g = new Geometry(
+                Math.ceilDiv(m, TILE), Math.ceilDiv(w.rows(), TILE), exact ? shares(tiles, w) : 1, THREADS, shared);
+        return new Product(name, g);
+    }
+
+    private Geometry small(Matrix w, int m, boolean gated) {
+        int reached = gated ? Format.roundUp(w.rows(), TILE) : w.rows();
+        int across = Math.ceilDiv(reached, TILE / 2);
+        int down = Math.ceilDiv(m, TILE / 2);
+        int steps = Math.ceilDiv(w.ld() * (w.format() == Format.F32 ? 4 : 2), 128);
+        int shares = Math.max(1, Math.min(8, Math.min(multiprocessors / (down * across), steps / 3)));
+        shares = Math.ceilDiv(steps, Math.ceilDiv(steps, shares));
+        return new Geometry(down, across, shares, THREADS, SMALL_SHARED);
+    }
+
+    /** How many shares of the inputs leave least of the last wave empty; a share costs about 3%. */
+    private int shares(int tiles, Matrix w) {
+        int best = 1;
+        double least = Double.MAX_VALUE;
+        for (int s = 1; s <= 4 && (s == 1 || (tiles * s <= MOST_SHARED_TILES && w.columns() >= 256 * s)); s++) {
+            double cost = (double) Math.ceilDiv(tiles * s, 2 * multiprocessors) / s * (1 + 0.03 * (s - 1));
+            if (cost < least) {
+                least = cost;
+                best = s;
+            }
+        }
+        return best;
+    }
+
+    /** Bytes of work space for what {@link #product} shares out. */
+    long productWork(boolean exact) {
+        long tiles = exact ? (long) MOST_SHARED_TILES * TILE * TILE : (long) multiprocessors * TILE * TILE / 4;
+        return Float.BYTES * tiles;
     }
 
     Geometry attentionOfOne(Op.Attention op, int rows, int headGroups, int splits) {

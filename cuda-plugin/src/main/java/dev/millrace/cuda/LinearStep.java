@@ -125,7 +125,7 @@ record LinearStep(
                 .put(gated ? 1 : 0)
                 .put(in.format.code())
                 .put(to.format.code())
-                .put(0L)
+                .put(e.machine().productWork())
                 .put(e.machine().counters())
                 .put(best ? e.machine().best() : 0L)
                 .put(few ? vector.slices() : 0)
@@ -136,9 +136,8 @@ record LinearStep(
             }
             e.launch("gemv_" + w.format().name().toLowerCase(Locale.ROOT), vector.geometry());
         } else {
-            boolean strict = e.machine().strict();
-            String kind = w.format() == Format.F32 && !strict ? "tf32" : w.format().name().toLowerCase(Locale.ROOT);
-            e.launch("gemm_" + kind, e.machine().rules().matrix(w, m, strict));
+            LaunchRules.Product product = e.machine().rules().product(w, m, gated, e.machine().strict());
+            e.launch(product.kernel(), product.geometry());
         }
     }
 }

@@ -9,6 +9,7 @@ import dev.millrace.core.graph.RopeFrequencies;
 import dev.millrace.core.graph.Value;
 import dev.millrace.core.graph.Value.Rows;
 import dev.millrace.core.tensor.Weight;
+import dev.millrace.core.tensor.WeightFormat;
 import dev.millrace.core.tensor.Weights;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -59,7 +60,7 @@ final class Lowering {
      * @param counters always zero between launches
      * @param best every block's highest score
      */
-    record Work(long counters, long best, long sampler, long attention, long bytes) {}
+    record Work(long counters, long best, long sampler, long attention, long product, long bytes) {}
 
     /**
      * Lowers {@code graph}.
@@ -67,11 +68,11 @@ final class Lowering {
      * @param activations is told what else must be set aside
      */
     static Lowered lower(
-            Graph graph, Weights weights, Activations activations, int maxTokens, int multiprocessors, boolean strict) {
-        return new Lowering(graph, weights, activations).run(maxTokens, multiprocessors, strict);
+            Graph graph, Weights weights, Activations activations, int maxTokens, LaunchRules rules, boolean strict) {
+        return new Lowering(graph, weights, activations).run(maxTokens, rules, strict);
     }
 
-    private Lowered run(int maxTokens, int multiprocessors, boolean strict) {
+    private Lowered run(int maxTokens, LaunchRules rules, boolean strict) {
         for (Op.Attention a : graph.attentions()) {
             if (a.causal() && kvOffsets.putIfAbsent(a.layer(), kvElements) == null) {
                 kvElements += 2L * a.kvHeads() * a.headDim();
@@ -97,24 +98,36 @@ final class Lowering {
                 kvElements,
                 graph.causal(),
                 strict,
-                work(maxTokens, multiprocessors));
+                work(maxTokens, rules, strict));
     }
 
-    private Work work(int maxTokens, int multiprocessors) {
+    private Work work(int maxTokens, LaunchRules rules, boolean strict) {
         long counters = 4L * (64 * 1024);
         long attention = 0;
         for (Op.Attention a : graph.attentions()) {
             int groups = AttentionStep.headGroups(a);
             counters = Math.max(counters, 4L * maxTokens * groups);
-            long blocks = 2L * multiprocessors + (long) maxTokens * groups;
+            long blocks = 2L * rules.multiprocessors() + (long) maxTokens * groups;
             attention = Math.max(attention, 4 * blocks * LaunchRules.HEADS_PER_BLOCK * (a.headDim() + 2));
         }
         Value logits = graph.outputs().get(Graph.LOGITS);
         long sampler = logits == null ? 0 : 16L * logits.width() + 65536;
         long best = Format.roundUp(counters, 256);
-        long samplerAt = best + 8L * LaunchRules.FEW * 4 * multiprocessors;
+        long samplerAt = best + 8L * LaunchRules.FEW * 4 * rules.multiprocessors();
         long attentionAt = Format.roundUp(samplerAt + sampler, 256);
-        return new Work(0, best, samplerAt, attentionAt, attentionAt + attention + 256);
+        long productAt = Format.roundUp(attentionAt + attention + 256, 256);
+        boolean exact = strict && graph.nodes().stream().anyMatch(this::multipliesFloats);
+        return new Work(0, best, samplerAt, attentionAt, productAt, productAt + rules.productWork(exact));
+    }
+
+    private boolean multipliesFloats(Node node) {
+        List<Op.Linear> parts =
+                switch (node.op()) {
+                    case Op.Linear l -> List.of(l);
+                    case Op.FusedLinear f -> f.parts();
+                    default -> List.of();
+                };
+        return parts.stream().anyMatch(p -> weights.get(p.weight()).format() == WeightFormat.F32);
     }
 
     private Step step(Node node) {

@@ -107,6 +107,10 @@ final class Machine implements AutoCloseable {
         return work.address() + lowered.work().attention();
     }
 
+    long productWork() {
+        return work.address() + lowered.work().product();
+    }
+
     long best() {
         return work.address() + lowered.work().best();
     }

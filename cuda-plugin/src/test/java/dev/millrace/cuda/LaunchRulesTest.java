@@ -33,6 +33,32 @@ class LaunchRulesTest {
         assertThat(vector.geometry().sharedBytes()).as(what).isBetween(1, shared);
     }
 
+    @RepeatedTest(200)
+    void productsCoverTheResultAndTheirSharesFitTheWorkSpace(RepetitionInfo repetition) {
+        long seed = repetition.getCurrentRepetition();
+        Random random = new Random(seed);
+        Format format = Format.values()[random.nextInt(Format.values().length)];
+        int rows = 1 + random.nextInt(random.nextBoolean() ? 300 : 60_000);
+        int columns = format.quantized() ? 32 * (1 + random.nextInt(400)) : 1 + random.nextInt(12_000);
+        int m = 9 + random.nextInt(2000);
+        boolean strict = random.nextBoolean();
+        int shared = random.nextBoolean() ? SHARED_OF_HOPPER : SHARED_OF_SMALL_CARDS;
+        LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared);
+        LaunchRules.Product product =
+                rules.product(new Matrix(0, 0, rows, columns, format), m, random.nextBoolean(), strict);
+        Geometry g = product.geometry();
+        String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + product;
+        int tile = product.kernel().endsWith("_small") ? 64 : 128;
+        assertThat(g.gridX() * tile).as(what).isGreaterThanOrEqualTo(m);
+        assertThat(g.gridY() * tile).as(what).isGreaterThanOrEqualTo(rows);
+        assertThat(g.sharedBytes()).as(what).isLessThanOrEqualTo(shared);
+        if (g.gridZ() > 1) {
+            long work = 4L * g.gridX() * g.gridY() * g.gridZ() * tile * tile;
+            assertThat(work).as(what).isLessThanOrEqualTo(rules.productWork(format == Format.F32 && strict));
+        }
+        assertThat(Kernels.index()).as(what).containsKey(product.kernel());
+    }
+
     @Test
     void attentionFitsForEveryHeadSize() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER);
