@@ -25,11 +25,11 @@ __device__ __forceinline__ float4 four(const float* p, int c, int k) {
 }
 // The same of x, which the kernel before has just written: past L1, which may hold what was there earlier.
 __device__ __forceinline__ float4 fourOfX(const float* x, int c, int k) {
-    if (c + 4 <= k) return __ldcg(reinterpret_cast<const float4*>(x + c));
     float4 v = make_float4(0, 0, 0, 0);
-    if (c < k) v.x = __ldcg(x + c);
-    if (c + 1 < k) v.y = __ldcg(x + c + 1);
-    if (c + 2 < k) v.z = __ldcg(x + c + 2);
+    if (c < k) v = __ldcg(reinterpret_cast<const float4*>(x + c)); // rows of x are padded to 64
+    if (c + 1 >= k) v.y = 0;
+    if (c + 2 >= k) v.z = 0;
+    if (c + 3 >= k) v.w = 0;
     return v;
 }
 
@@ -53,20 +53,14 @@ template <class At> __device__ __forceinline__ void stageRow(const LinearArgs& a
     const float* x = static_cast<const float*>(a.x) + (long long)m * a.ldx;
     const int k = a.w.k, ld = a.w.ld, STEP = GEMV_THREADS * 4;
     float sum = 0, sq = 0, mean = 0;
-    auto take = [&](int c, float4 v) {
-        at(c) = v;
-        sum += (v.x + v.y) + (v.z + v.w);
-    };
-    const int own = threadIdx.x * 4;
-    if (ld <= STEP) { // GPT-2's width: one load, and none of the code for more
-        if (own < ld) take(own, fourOfX(x, own, k));
-    } else {
-        for (int c = own; c < ld; c += 4 * STEP) { // four loads in flight
-            float4 v[4];
+    for (int base = threadIdx.x * 4; base < ld; base += 4 * STEP) { // four loads in flight
+        float4 v[4];
 #pragma unroll
-            for (int i = 0; i < 4; i++) if (c + i * STEP < ld) v[i] = fourOfX(x, c + i * STEP, k);
+        for (int i = 0; i < 4; i++) v[i] = fourOfX(x, base + i * STEP, k);
 #pragma unroll
-            for (int i = 0; i < 4; i++) if (c + i * STEP < ld) take(c + i * STEP, v[i]);
+        for (int i = 0; i < 4; i++) {
+            if (base + i * STEP < ld) at(base + i * STEP) = v[i];
+            sum += (v[i].x + v[i].y) + (v[i].z + v[i].w);
         }
     }
     if (a.norm.kind == NORM_NONE) return;
@@ -79,10 +73,7 @@ template <class At> __device__ __forceinline__ void stageRow(const LinearArgs& a
     }
     for (int c = threadIdx.x * 4; c < k; c += STEP) {
         float4 v = at(c);
-        float p = v.x - mean, q = v.y - mean, r = v.z - mean, s = v.w - mean;
-        if (c + 4 > k) { // the zeros past the end do not count
-            q = c + 1 < k ? q : 0, r = c + 2 < k ? r : 0, s = 0;
-        }
+        float p = v.x - mean, q = c + 1 < k ? v.y - mean : 0, r = c + 2 < k ? v.z - mean : 0, s = c + 3 < k ? v.w - mean : 0;
         sq += (p * p + q * q) + (r * r + s * s);
     }
     sq = warpSum(sq);

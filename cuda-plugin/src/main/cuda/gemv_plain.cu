@@ -25,27 +25,30 @@ template <int FMT> __device__ __forceinline__ void unpack(uint4 v, float* f) {
 template <int FMT, int MT>
 __device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs, float* shared) {
     const int R = 2, U = 8 / R, VN = Vec<FMT>::N, PLANES = Vec<FMT>::PLANES;
-    const int ks = a.kSlices, log = 31 - __clz(ks), warp = threadIdx.x >> 5, lane = threadIdx.x & 31; // ks is a power of two
-    const int slice = warp & (ks - 1), vecs = a.w.ld / VN, stride = 32 << log;
-    const int groups = (a.w.n + R - 1) / R, total = gridDim.x << (3 - log);
+    const int ks = a.kSlices, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+    const int slice = warp & (ks - 1), perBlock = GEMV_WARPS / ks;
+    const int vecs = a.w.ld / VN, stride = 32 * ks, groups = (a.w.n + R - 1) / R, total = gridDim.x * perBlock;
+    const int rounds = (groups + total - 1) / total, chunks = (vecs + stride * U - 1) / (stride * U);
     const uint4* w = static_cast<const uint4*>(a.w.data);
     const int first = slice * 32 + lane;
-    int front = blockIdx.x << (3 - log), group = front + (warp >> log); // of the block, of the warp
+    int group = blockIdx.x * perBlock + warp / ks;
     const int r = lane % R, m = lane / R; // this lane's output, where there is one: row r of the group, row m of x
     const bool mine = slice == 0 && m < MT && m0 + m < a.m && !(a.gated && (r & 1));
 
-    uint4 next[R * U]; // what lies past a row or the last group stays as it was, and is not used
-    auto load = [&](int g, int base) {
-        if (g >= groups) return;
-        const uint4* row = w + (long long)g * R * vecs + base;
+    uint4 next[R * U];
+    auto load = [&](int g, int chunk) {
+        const uint4* row = w + (long long)g * R * vecs;
 #pragma unroll
         for (int u = 0; u < U; u++) {
-            if (base + u * stride >= vecs) break;
+            int i = first + (chunk * U + u) * stride;
 #pragma unroll
-            for (int q = 0; q < R; q++) next[u * R + q] = loadStream(row + q * vecs + u * stride);
+            for (int q = 0; q < R; q++) {
+                next[u * R + q] = make_uint4(0, 0, 0, 0);
+                if (g < groups && i < vecs) next[u * R + q] = loadStream(row + q * vecs + i);
+            }
         }
     };
-    load(group, first);
+    load(group, 0);
     Epilogue epilogue;
     epilogue.loadBias(a, group * R + r);
     const u32 touched = touchNorm(a);
@@ -64,21 +67,21 @@ __device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs
     }
     __syncthreads();
     u64 best = 0;
-    for (int round = 0; front < groups; round++, front += total, group += total) {
+    for (int round = 0; round < rounds; round++, group += total) {
         float acc[R][MT] = {};
         if (round > 0) {
             epilogue.loadBias(a, group * R + r);
             if (mine) epilogue.loadResidual(a, m0 + m, group * R + r);
         }
-        for (int base = first; base - lane < vecs; base += stride * U) { // the warp's lanes stay together
+        for (int chunk = 0; chunk < chunks; chunk++) {
             uint4 now[R * U];
 #pragma unroll
             for (int j = 0; j < R * U; j++) now[j] = next[j];
-            if (base - lane + stride * U < vecs) load(group, base + stride * U);
-            else load(group + total, first);
+            if (chunk + 1 < chunks) load(group, chunk + 1);
+            else if (round + 1 < rounds) load(group + total, 0);
 #pragma unroll
             for (int u = 0; u < U; u++) {
-                int i = base + u * stride;
+                int i = first + (chunk * U + u) * stride;
                 if (i >= vecs) break;
                 float f[R][VN];
 #pragma unroll
@@ -135,9 +138,9 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     extern __shared__ float4 xs[];
     __shared__ __align__(16) float shared[16 + 2 * GEMV_WARPS * 8];
     Mark mark{a.mark};
-    const u32 rows = dynamicShared(), row = a.w.ld * 4; // room for 1, 2 or 4 rows of x
-    if (rows >= 4 * row) gemvAll<FMT, 4>(a, xs, shared);
-    else if (rows >= 2 * row) gemvAll<FMT, 2>(a, xs, shared);
+    int mt = dynamicShared() / (a.w.ld * 4);
+    if (mt >= 4) gemvAll<FMT, 4>(a, xs, shared);
+    else if (mt >= 2) gemvAll<FMT, 2>(a, xs, shared);
     else gemvAll<FMT, 1>(a, xs, shared);
 }
 

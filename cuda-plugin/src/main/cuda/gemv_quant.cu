@@ -156,14 +156,13 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     __shared__ u64 bests[GEMV_WARPS];
     Mark mark{a.mark};
     const int DEPTH = FMT == FMT_Q8_0 ? 2 : 4; // tiles a lane has in flight
-    const int ld = a.w.ld, ks = a.kSlices, log = 31 - __clz(ks); // ks is a power of two
-    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    const int perRow = 4 * ld + ld / 8, room = dynamicShared(), mt = room >= 4 * perRow ? 4 : room >= 2 * perRow ? 2 : 1;
+    const int ld = a.w.ld, ks = a.kSlices, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+    const int mt = min(4, int(dynamicShared() / (4 * ld + ld / 8)));
     const Staged x = {staged, reinterpret_cast<float*>(staged + mt * ld)};
-    const int slice = warp & (ks - 1), total = gridDim.x << (3 - log);
+    const int slice = warp & (ks - 1), perBlock = GEMV_WARPS / ks, total = gridDim.x * perBlock;
     const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS;
-    const int turns = (colTiles + ks * DEPTH - 1) >> (log + (DEPTH == 4 ? 2 : 1)); // of the ring, for a row tile
-    const int ownFront = blockIdx.x << (3 - log), own = ownFront + (warp >> log); // row tiles of the block, of the warp
+    const int turns = (colTiles + ks * DEPTH - 1) / (ks * DEPTH); // of the ring, for a row tile
+    const int rounds = (rowTiles + total - 1) / total, own = blockIdx.x * perBlock + warp / ks;
     const int outputs = 16 * mt; // of a row tile; thread e of its warps makes output e, e + 32 ks, ...
     const int e0 = slice * 32 + lane;
 #pragma unroll 1
@@ -171,7 +170,6 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
         Tile<FMT> ring[DEPTH];
         auto fetch = [&](int d, int row, int turn) {
             int kt = (turn * DEPTH + d) * ks + slice;
-            // predicated, not branched round: branches keep the loads of a turn from going out together (20 against 24 us)
             loadTile(ring[d], a.w, (long long)row * colTiles + kt, row < rowTiles && kt < colTiles);
         };
 #pragma unroll
@@ -198,7 +196,7 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
         u64 best[2] = {}; // of the thread's first output a tile, and of its second (another row of x)
         int row = own;
 #pragma unroll 1
-        for (int round = 0, front = ownFront; front < rowTiles; round++, front += total, row += total) {
+        for (int round = 0; round < rounds; round++, row += total) {
             float acc[2] = {}, acc2[2] = {}; // rows 0, 1 and 2, 3 of x
 #pragma unroll 1
             for (int turn = 0; turn < turns; turn++) {

@@ -10,8 +10,7 @@ inline int ceilDiv(int a, int b) { return (a + b - 1) / b; }
 
 // Fills kSlices. Two blocks of 8 warps an SM; enough rows or slices for every warp, and an equal number of
 // rounds for each.
-struct Tuning { int many = 24, blocks = 2, steps = 8; }; // what the harness varies
-inline Launch gemvLaunch(LinearArgs& a, int sm, Tuning tune = {}) {
+inline Launch gemvLaunch(LinearArgs& a, int sm) {
     const bool quant = a.w.fmt >= FMT_Q8_0;
     const int perRow = quant ? 4 * a.w.ld + a.w.ld / 8 : 4 * a.w.ld;
     int mt = a.m >= 3 ? 4 : a.m;
@@ -21,15 +20,15 @@ inline Launch gemvLaunch(LinearArgs& a, int sm, Tuning tune = {}) {
         units = ceilDiv(a.w.n, 16);
         // a block's 8 warps on one row tile; where tiles are many, each warp its own: a tile's end costs a barrier
         a.kSlices = 8;
-        while (a.kSlices > 1 && (a.kSlices > a.w.ld / 128 || units * a.kSlices / 2 >= tune.many * sm)) a.kSlices /= 2;
+        while (a.kSlices > 1 && (a.kSlices > a.w.ld / 128 || units * a.kSlices / 2 >= 24 * sm)) a.kSlices /= 2;
     } else {
         int vecs = a.w.ld / (a.w.fmt == FMT_F32 ? 4 : 8);
-        units = ceilDiv(a.w.n, 2); // a warp takes two rows at once, with at most 8 steps of 32 vectors; 4 where rows are few
-        const int most = units <= 3 * sm ? 4 : tune.steps;
+        const int rows = 2; // a warp takes at once; and at most 8 steps of 32 vectors a row: best or within 3% of it in every shape of the sweep
+        units = ceilDiv(a.w.n, rows);
         a.kSlices = 1;
-        while (a.kSlices < 8 && ceilDiv(vecs, 32 * a.kSlices) > most) a.kSlices *= 2;
+        while (a.kSlices < 8 && ceilDiv(vecs, 32 * a.kSlices) > 8) a.kSlices *= 2;
     }
-    const int perBlock = 8 / a.kSlices, slots = sm * tune.blocks * perBlock, rounds = ceilDiv(units, slots);
+    const int perBlock = 8 / a.kSlices, slots = sm * 2 * perBlock, rounds = ceilDiv(units, slots);
     return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock)), 256, size_t(mt) * perRow};
 }
 // gemm_f16_small, gemm_bf16_small, gemm_tf32_small: where 128 x 128 tiles would leave half of the card idle.

@@ -138,12 +138,11 @@ struct Decoder {
         if (!m.llama && !wantBest) a.bias = vec.p;
         if (residual) a.residual = y;
         if (wantBest) a.best = best.p;
-        Launch l = gemvLaunch(a, sms, tuning);
+        Launch l = gemvLaunch(a, sms);
         lastGrid = l.grid.x;
         launch(gemvOf(fmt), l, a);
     }
     unsigned lastGrid = 0;
-    Tuning tuning;
     void attention(int layer) {
         AttentionArgs a = {};
         const int D = m.hd;
@@ -234,20 +233,6 @@ static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated
     for (auto* p : w) delete p;
 }
 
-// The launch rule's constants, in the whole step.
-static void tune(Model m, int fmt) {
-    Decoder d(m, fmt, 2048);
-    printf("tune %s %s:", m.name, fmtName(fmt));
-    for (int blocks = 1; blocks <= 3; blocks++)
-        for (int v : {0, 1, 2, 3}) {
-            int many[] = {12, 24, 48, 1000}, steps[] = {4, 8, 16, 3};
-            d.tuning = {many[v], blocks, steps[v]};
-            d.reset(128);
-            printf("  b%d %s%d %.1f", blocks, fmt >= FMT_Q8_0 ? "many" : "steps", fmt >= FMT_Q8_0 ? many[v] : steps[v], timeGraph([&] { d.step(); }, 20) * 1e3);
-        }
-    printf("\n");
-}
-
 static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k, bool gated = false) {
     const int copies = 4; // rotate the weights so that L2 does not hold them
     std::vector<Mat*> w;
@@ -318,9 +303,6 @@ int main(int argc, char** argv) {
         decodeModel(GPT2, FMT_F32, 128, false);
         decodeModel(GPT2, FMT_Q8_0, 128, false);
         decodeModel(L1B, FMT_Q8_0, 128, false);
-    }
-    if (want("tune")) {
-        tune(GPT2, FMT_BF16), tune(GPT2, FMT_Q8_0), tune(L1B, FMT_BF16), tune(L1B, FMT_Q4_0), tune(L7B, FMT_BF16), tune(L7B, FMT_Q4_0);
     }
     if (want("sweep")) {
         sweep("gpt2 qkv", FMT_BF16, 2304, 768, true, false);
