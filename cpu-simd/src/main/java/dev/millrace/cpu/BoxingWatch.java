@@ -3,44 +3,55 @@ package dev.millrace.cpu;
 import java.lang.management.ManagementFactory;
 
 /**
- * Looks whether decoding allocates much once it is compiled. It does when the compiler keeps vectors as objects, and is many
- * times slower then; nothing else would show it. Costs nothing but at two steps.
+ * Looks whether decoding allocates much once it is compiled. It does when the compiler keeps vectors as objects, and
+ * is many times slower then; nothing else would show it. Costs a look at the clock for the first steps.
  */
 final class BoxingWatch {
-    /** By then kernels have run thousands of times each. */
-    private static final int FIRST = 100;
-    /** A second look, since a busy machine compiles late. */
-    private static final int SECOND = 200;
+    /** Looks are this many steps and nanoseconds apart: by the second, a busy machine has compiled its kernels too. */
+    private static final int STEPS = 100;
 
+    private static final long NANOS = 1_500_000_000L;
+    private static final int LOOKS = 2;
     /**
      * Bytes a token above which it is no mere rest of code that runs too seldom to be compiled: one matrix product with
      * vectors as objects allocates more.
      */
     private static final long MANY = 1 << 16;
 
+    private int looks;
     private int steps;
+    private long since;
     private long before;
-    private boolean suspected;
+    private boolean looking;
 
     /** A step of one token for each sequence starts. */
     void before() {
-        steps++;
-        if (steps == FIRST || (steps == SECOND && suspected)) {
+        if (looks == LOOKS) {
+            return;
+        }
+        long now = System.nanoTime();
+        if (steps++ == 0) {
+            since = now;
+        }
+        looking = steps > STEPS && now - since > NANOS;
+        if (looking) {
             before = allocated();
         }
     }
 
     /** The step is over. */
     void after() {
-        if (steps == FIRST) {
-            suspected = allocated() - before > MANY;
-        } else if (steps == SECOND && suspected) {
-            long bytes = allocated() - before;
-            if (bytes > MANY) {
-                PerformanceCliff.BOXED_VECTORS.say("cpu-simd allocates " + bytes + " bytes a token: the JVM keeps"
-                        + " vectors as objects, which is many times slower; try -D" + Lanes.PROPERTY
-                        + " with another width, and leave out options that change the compiler");
-            }
+        if (!looking) {
+            return;
+        }
+        long bytes = allocated() - before;
+        looking = false;
+        steps = 0;
+        looks = bytes > MANY ? looks + 1 : LOOKS;
+        if (looks == LOOKS && bytes > MANY) {
+            PerformanceCliff.BOXED_VECTORS.say("cpu-simd allocates " + bytes + " bytes a token: the JVM keeps vectors"
+                    + " as objects, which is many times slower; try -D" + Lanes.PROPERTY + " with another width, and"
+                    + " leave out options that change the compiler");
         }
     }
 

@@ -29,7 +29,8 @@ enum PerformanceCliff {
             NO_OPTIMIZING_COMPILER.say("cpu-simd runs 10 to 1000 times slower than it could: " + reason);
         }
         if (workers > cores) {
-            TOO_MANY_WORKERS.say(workers + " workers on " + cores + " cores wait for each other: use --threads " + cores);
+            TOO_MANY_WORKERS.say(
+                    workers + " workers on " + cores + " cores wait for each other: use --threads " + cores);
         }
     }
 

@@ -8,8 +8,8 @@ import dev.millrace.cpu.step.Step;
 import java.util.List;
 
 /**
- * What runs to compute one output of a graph: steps on all tokens, then steps on the wanted rows (in groups, so that the
- * logits of a whole chunk never exist at once), then steps on sequences.
+ * What runs to compute one output of a graph: steps on all tokens, then steps on the wanted rows (in groups, so that
+ * the logits of a whole chunk never exist at once), then steps on sequences.
  *
  * @param prelude steps without a node; none depends on another, and those that need them come after a barrier
  * @param output where the wanted value is when the steps that compute it have run

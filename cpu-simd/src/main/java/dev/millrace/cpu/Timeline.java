@@ -7,8 +7,8 @@ import java.util.Arrays;
 import java.util.List;
 
 /**
- * When nodes ended, by worker 0's clock as it leaves the barrier behind each, and how long each worker was busy. Written
- * while workers run, told to the observer when they are done.
+ * When nodes ended, by worker 0's clock as it leaves the barrier behind each, and how long each worker was busy.
+ * Written while workers run, told to the observer when they are done.
  */
 final class Timeline {
     private final List<Node> nodes = new ArrayList<>();

@@ -14,6 +14,7 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.executor.Program;
 import dev.millrace.core.executor.Session;
 import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Op;
 import dev.millrace.core.kit.GraphOf;
 import dev.millrace.core.kit.KitModels;
 import dev.millrace.core.kit.Trial;
@@ -62,6 +63,39 @@ class CpuProgramTest {
                 }
                 assertThat(least).as("bytes allocated by 60 tokens").isZero();
             }
+        }
+    }
+
+    @ParameterizedTest
+    @CsvSource({"4, 4, 64, F16", "4, 4, 64, F32", "8, 2, 64, F16", "6, 2, 128, F16", "3, 3, 20, F16"})
+    void attentionOverALongCacheAllocatesNothingOnceWarm(int heads, int kvHeads, int headDim, KvFormat kv) {
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        GraphOf g = new GraphOf(3);
+        Op op = new Op.Attention(0, heads, kvHeads, headDim, 0.1f, true, 0);
+        GraphOf.Built built = g.done(g.add(
+                "attention",
+                op,
+                g.input(heads * headDim),
+                g.input(kvHeads * headDim),
+                g.input(kvHeads * headDim)));
+        try (Executor executor = executor(2);
+                Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
+                Session session = program.newSession(400, kv)) {
+            float[] out = new float[heads * headDim];
+            MemorySegment target = MemorySegment.ofArray(out);
+            Batch step = Batch.of(session, new int[] {7}, Rows.LAST);
+            program.forward(Batch.of(session, Trial.tokens(350, new Random(8)), Rows.NONE), MemorySegment.NULL);
+            long[] ids = callerAndWorkers();
+            long least = Long.MAX_VALUE;
+            for (int round = 0; round < 200 && least > 0; round++) {
+                long before = allocated(threads, ids);
+                for (int i = 0; i < 60; i++) {
+                    session.truncate(300 + i % 40);
+                    program.forward(step, target);
+                }
+                least = Math.min(least, allocated(threads, ids) - before);
+            }
+            assertThat(least).as("bytes allocated by 60 tokens").isZero();
         }
     }
 
@@ -156,7 +190,8 @@ class CpuProgramTest {
             try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT)) {
                 assertThatThrownBy(() -> program.newSession(Integer.MAX_VALUE - 100, KvFormat.F32))
                         .isInstanceOf(MillraceException.class)
-                        .hasMessageMatching("no memory for a session of \\d+ tokens: \\d+ bytes needed, \\d+ available; .*");
+                        .hasMessageMatching(
+                                "no memory for a session of \\d+ tokens: \\d+ bytes needed, \\d+ available; .*");
                 assertThatThrownBy(() -> program.newSession(0, KvFormat.F32)).isInstanceOf(MillraceException.class);
             }
         }

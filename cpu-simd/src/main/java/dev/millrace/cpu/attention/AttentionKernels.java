@@ -10,9 +10,10 @@ import jdk.incubator.vector.VectorOperators;
 
 /**
  * The inner loops of attention, for one or four query rows. Every method is one flat loop over registers. Reading
- * prompts, where keys and values are in the cache, they take a tile of positions: 4 x 4 sums for 4 loads and 4 broadcasts
- * reach 90% of the multiply-add rate. Decoding, where they come from memory, they take a block of positions after the
- * other: one stream in the order of addresses, which its prefetcher follows (26 GB/s of 32, against 20 in 4 streams).
+ * prompts, where keys and values are in the cache, they take a tile of positions: 4 x 4 sums for 4 loads and 4
+ * broadcasts reach 90% of the multiply-add rate. Decoding, where they come from memory, they take a block of positions
+ * after the other: one stream in the order of addresses, which its prefetcher follows (26 GB/s of 32, against 20 in 4
+ * streams).
  */
 final class AttentionKernels {
     private static final int L = Lanes.COUNT;
@@ -27,7 +28,10 @@ final class AttentionKernels {
 
     private AttentionKernels() {}
 
-    /** s[row, position] = q[row] . k[position] for 4 rows, q [4, headDim] from qAt, keys at address kAt, s [4, TILE] from sAt. */
+    /**
+     * s[row, position] = q[row] . k[position] for 4 rows, q [4, headDim] from qAt, keys at address kAt, s [4, TILE]
+     * from sAt.
+     */
     static void scores4(float[] q, int qAt, int headDim, long kAt, float[] s, int sAt) {
         FloatVector a0 = FloatVector.zero(Lanes.F);
         FloatVector a1 = a0;
@@ -156,8 +160,9 @@ final class AttentionKernels {
     /** The highest of the tile's scores of one row. */
     static float highest(float[] s, int at) {
         FloatVector a = FloatVector.fromArray(Lanes.F, s, at).max(FloatVector.fromArray(Lanes.F, s, at + L));
-        FloatVector b = FloatVector.fromArray(Lanes.F, s, at + 2 * L).max(FloatVector.fromArray(Lanes.F, s, at + 3 * L));
-        return a.max(b).reduceLanes(VectorOperators.MAX);
+        FloatVector b = FloatVector.fromArray(Lanes.F, s, at + 2 * L);
+        FloatVector c = FloatVector.fromArray(Lanes.F, s, at + 3 * L);
+        return a.max(b.max(c)).reduceLanes(VectorOperators.MAX);
     }
 
     /** s = e^(s - highest) over the tile's scores of one row; returns their sum. */

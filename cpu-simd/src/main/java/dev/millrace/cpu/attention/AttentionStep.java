@@ -10,12 +10,13 @@ import dev.millrace.cpu.step.Normalizer;
 import dev.millrace.cpu.step.Step;
 
 /**
- * {@link Op.Attention} and {@link Op.SelfAttention}: norms and rotation of queries and keys, appending to the cache, and
- * softmax(q k^T) v over one tile of positions after the other, so that the scores of a whole sequence never exist.
+ * {@link Op.Attention} and {@link Op.SelfAttention}: norms and rotation of queries and keys, appending to the cache,
+ * and softmax(q k^T) v over one tile of positions after the other, so that the scores of a whole sequence never exist.
  *
- * <p>While decoding, the tiles of all key/value heads of all sequences are laid end to end and cut into one run for each
- * worker. A head that a cut goes through is finished from the workers' partial sums. While reading prompts, workers
- * take blocks of queries of one key/value head, the longest first. All query heads of a group go over its keys together.
+ * <p>While decoding, the tiles of all key/value heads of all sequences are laid end to end and cut into one run for
+ * each worker. A head that a cut goes through is finished from the workers' partial sums. While reading prompts,
+ * workers take blocks of queries of one key/value head, the longest first. All query heads of a group go over its keys
+ * together.
  */
 public final class AttentionStep implements Step {
     /** Where queries, keys or values are: rows of {@code stride} floats, the first head at {@code offset}. */

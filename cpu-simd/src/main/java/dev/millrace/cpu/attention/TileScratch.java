@@ -8,9 +8,9 @@ import java.lang.foreign.Arena;
 import java.util.Arrays;
 
 /**
- * One worker's running softmax (Milakov and Gimelshein, 2018) over tiles of positions for up to {@link #rows} query rows
- * that share a key/value head: for every row its highest score so far, the sum of its exponentials and the weighted sum
- * of the values, all scaled to that highest score. No more scores exist at once than rows times one tile.
+ * One worker's running softmax (Milakov and Gimelshein, 2018) over tiles of positions for up to {@link #rows} query
+ * rows that share a key/value head: for every row its highest score so far, the sum of its exponentials and the
+ * weighted sum of the values, all scaled to that highest score. No more scores exist at once than rows times one tile.
  */
 final class TileScratch {
     /** Below any score, and finite: the difference of two of them is a number. */

@@ -10,9 +10,9 @@ import java.nio.ByteOrder;
  * Keys and values of one attention layer of one sequence, each key/value head in one piece of memory, so that decoding
  * streams it from front to back.
  *
- * <p>Keys lie in blocks of {@link Lanes#COUNT} positions: [kvHeads, blocks, headDim, COUNT]. A score needs no sum across
- * lanes then: every lane is a position, whatever the head's size. Values lie [kvHeads, positions, headDim rounded up to
- * whole vectors]; the padding stays 0. Positions come in whole tiles of {@link #TILE}.
+ * <p>Keys lie in blocks of {@link Lanes#COUNT} positions: [kvHeads, blocks, headDim, COUNT]. A score needs no sum
+ * across lanes then: every lane is a position, whatever the head's size. Values lie [kvHeads, positions, headDim
+ * rounded up to whole vectors]; the padding stays 0. Positions come in whole tiles of {@link #TILE}.
  */
 public final class KvCache {
     /** Blocks whose scores are computed together. */

@@ -49,11 +49,18 @@ class AttentionStepTest {
             trial.forward(1e-5, 150, new Part(a, Trial.tokens(150, random), Rows.ALL));
             trial.forward(1e-5, 290, new Part(a, Trial.tokens(290, random), Rows.ALL)); // two chunks
             trial.forward(
-                    1e-5, 71, new Part(b, Trial.tokens(70, random), Rows.ALL), new Part(a, Trial.tokens(1, random), Rows.ALL));
+                    1e-5,
+                    71,
+                    new Part(b, Trial.tokens(70, random), Rows.ALL),
+                    new Part(a, Trial.tokens(1, random), Rows.ALL));
             for (int step = 0; step < 3; step++) { // one sequence: a head may be cut anywhere
                 trial.forward(1e-5, 1, new Part(a, Trial.tokens(1, random), Rows.LAST));
             }
-            trial.forward(1e-5, 2, new Part(b, Trial.tokens(1, random), Rows.LAST), new Part(a, Trial.tokens(1, random), Rows.LAST));
+            trial.forward(
+                    1e-5,
+                    2,
+                    new Part(b, Trial.tokens(1, random), Rows.LAST),
+                    new Part(a, Trial.tokens(1, random), Rows.LAST));
         }
     }
 
@@ -75,7 +82,10 @@ class AttentionStepTest {
             Pair b = trial.session(300, KvFormat.F32);
             trial.forward(1e-5, 100, new Part(a, Trial.tokens(100, random), Rows.ALL)); // more than a chunk, not cut
             trial.forward(
-                    1e-5, 31, new Part(b, Trial.tokens(1, random), Rows.ALL), new Part(a, Trial.tokens(30, random), Rows.ALL));
+                    1e-5,
+                    31,
+                    new Part(b, Trial.tokens(1, random), Rows.ALL),
+                    new Part(a, Trial.tokens(30, random), Rows.ALL));
         }
     }
 }

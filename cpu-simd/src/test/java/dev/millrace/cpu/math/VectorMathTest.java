@@ -26,8 +26,9 @@ class VectorMathTest {
         return (x, y) -> Elementwise.activate(act, x, 0, y, 0, x.length);
     }
 
-    /** The largest error over 2^20 evenly spaced x, in ULP of the result, or of {@code scale(x)} where that is larger. */
-    private static double worst(Loop loop, DoubleUnaryOperator exact, double from, double to, DoubleUnaryOperator scale) {
+    /** The largest error over 2^20 evenly spaced x, in ULP of the result, or of {@code scale(x)} if that is larger. */
+    private static double worst(
+            Loop loop, DoubleUnaryOperator exact, double from, double to, DoubleUnaryOperator scale) {
         int n = 1 << 20;
         float[] x = new float[n];
         float[] y = new float[n];
@@ -86,7 +87,8 @@ class VectorMathTest {
     @Test
     void expOfWhatIsOutOfRangeIsZeroOrInfinity() {
         float[] x = {
-            -88, -1000, Float.NEGATIVE_INFINITY, 89, 1000, Float.POSITIVE_INFINITY, Float.NaN, 0, 1, -1, 2, 3, 4, 5, 6, 7
+            -88, -1000, Float.NEGATIVE_INFINITY, 89, 1000, Float.POSITIVE_INFINITY, Float.NaN, 0,
+            1, -1, 2, 3, 4, 5, 6, 7
         };
         float[] y = new float[16];
         EXP.run(x, y);
