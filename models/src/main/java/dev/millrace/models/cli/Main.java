@@ -59,6 +59,11 @@ public final class Main implements Runnable {
         }
         line.setOut(out);
         line.setErr(err);
+        if (!wanted.isEmpty() && !all.containsKey(wanted)) {
+            err.println(NAME + ": no command is named '" + wanted + "'; there are: " + String.join(", ", all.keySet()));
+            err.flush();
+            return ExitCode.USAGE;
+        }
         line.setCaseInsensitiveEnumValuesAllowed(false);
         line.setParameterExceptionHandler(Main::wrongLine);
         line.setExecutionExceptionHandler(Main::failed);

@@ -24,7 +24,7 @@ class RefusalTest {
         return Stream.of(
                 // the command line is wrong
                 wrong(2, "no command"),
-                wrong(2, "'frobnicate'", "frobnicate"),
+                wrong(2, "no command is named 'frobnicate'; there are: generate, chat, ", "frobnicate"),
                 wrong(2, "--frobnicate", "generate", "x", "--frobnicate"),
                 wrong(2, "'-1'", "generate", "x", "-n", "-1"),
                 wrong(2, "'0'", "generate", "x", "--max-tokens", "0"),
