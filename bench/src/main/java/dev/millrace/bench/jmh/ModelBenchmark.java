@@ -2,7 +2,6 @@ package dev.millrace.bench.jmh;
 
 import dev.millrace.bench.measure.Workload;
 import dev.millrace.core.executor.Executor;
-import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.Executors;
 import dev.millrace.models.Engine;
 import dev.millrace.models.EngineOptions;
@@ -32,7 +31,11 @@ import org.openjdk.jmh.annotations.Warmup;
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
 @Warmup(iterations = 3, time = 2)
 @Measurement(iterations = 5, time = 2)
-@Fork(value = 1, jvmArgsAppend = {"--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"})
+@Fork(
+        value = 1,
+        jvmArgsAppend = {
+            "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-Dmillrace.cpu.coldstart=false"
+        })
 public class ModelBenchmark {
     private static final int TOKENS = 32;
     private static final int PROMPT = 128;
@@ -54,7 +57,7 @@ public class ModelBenchmark {
     @Setup(Level.Trial)
     public void open() {
         opened = model.equals("embedded") ? Model.embedded() : Model.open(model);
-        device = Executors.named(executor).provider().open(0, ExecutorOptions.DEFAULT);
+        device = Executors.named(executor).open();
         EngineOptions options = EngineOptions.DEFAULT.withWeights(WeightRequest.of(weights).orElseThrow());
         engine = Engine.open(opened, device, options);
         load = new Workload(

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -29,12 +30,15 @@ public final class JmhResults {
                 }
                 Map<String, String> params = new TreeMap<>();
                 one.path("params").properties().forEach(p -> params.put(p.getKey(), p.getValue().asString()));
+                Map<String, Double> figures = new LinkedHashMap<>();
+                one.path("secondaryMetrics").properties().forEach(m -> figures.put(m.getKey(), score(m.getValue(), "score")));
                 results.add(new Jmh(
                         one.path("benchmark").asString(),
                         params,
-                        metric.get("score").asDouble(),
-                        metric.path("scoreError").asDouble(0),
-                        metric.path("scoreUnit").asString()));
+                        score(metric, "score"),
+                        score(metric, "scoreError"),
+                        metric.path("scoreUnit").asString(),
+                        figures));
             }
             return results;
         } catch (JacksonException e) {
@@ -42,6 +46,11 @@ public final class JmhResults {
         } catch (IOException e) {
             throw new MillraceException("JMH results " + file + " cannot be read: " + e.getMessage(), e);
         }
+    }
+
+    /** JMH writes what it cannot tell, such as the error of a single sample, as the text NaN. */
+    private static Double score(JsonNode metric, String field) {
+        return metric.path(field).isNumber() ? metric.get(field).asDouble() : null;
     }
 
     private static MillraceException wrong(Path file, String why, Exception cause) {

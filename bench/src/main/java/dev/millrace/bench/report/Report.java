@@ -71,6 +71,12 @@ public record Report(
             @JsonProperty("latency_cost") Double latencyCost,
             @JsonProperty("bandwidth_latency_gb") Double bandwidthLatency) {}
 
-    /** A benchmark's score from JMH's JSON results. */
-    public record Jmh(String benchmark, Map<String, String> params, double score, double error, String unit) {}
+    /**
+     * A benchmark's score from JMH's JSON results.
+     *
+     * @param error half the 99.9% confidence interval; null where JMH could not tell
+     * @param figures its secondary metrics, such as {@code gigabytes} a second
+     */
+    public record Jmh(
+            String benchmark, Map<String, String> params, double score, Double error, String unit, Map<String, Double> figures) {}
 }

@@ -79,8 +79,9 @@
     runs.map(run => [run.label, run.memory.weights / 1048576, run.memory.mapped / 1048576, run.memory.scratch / 1048576, ...kinds.map(k => run.roofs[k])]));
 
   if (report.jmh.length) {
-    section('JMH');
-    table(['benchmark', 'parameters', 'score', '±', 'unit'],
-      report.jmh.map(j => [j.benchmark, Object.entries(j.params).map(([k, v]) => `${k}=${v}`).join(' '), j.score, j.error, j.unit]), [0, 1, 4]);
+    section('JMH', 'Scores of microbenchmarks; the further columns are a second: gigabytes, billions of operations, and their percentage of the roofs measured when the trial began.');
+    const figures = [...new Set(report.jmh.flatMap(j => Object.keys(j.figures)))];
+    table(['benchmark', 'parameters', 'score', '±', 'unit', ...figures.map(f => f.replace(/([A-Z])/g, c => ' ' + c.toLowerCase()))],
+      report.jmh.map(j => [j.benchmark.split('.').slice(-2).join('.'), Object.entries(j.params).map(([k, v]) => `${k}=${v}`).join(' '), j.score, j.error, j.unit, ...figures.map(f => j.figures[f])]), [0, 1, 4]);
   }
 })();

@@ -108,9 +108,11 @@ class ReportTest {
         Path file = directory.resolve("jmh.json");
         Files.writeString(file, """
                 [{"benchmark": "dev.millrace.X.decode", "params": {"weights": "int4"},
-                  "primaryMetric": {"score": 12.5, "scoreError": 0.25, "scoreUnit": "ms/op"}}]""");
+                  "primaryMetric": {"score": 12.5, "scoreError": "NaN", "scoreUnit": "ms/op"},
+                  "secondaryMetrics": {"gigabytes": {"score": 30.5, "scoreUnit": "ops/s"}}}]""");
         assertThat(JmhResults.read(file))
-                .containsExactly(new Report.Jmh("dev.millrace.X.decode", Map.of("weights", "int4"), 12.5, 0.25, "ms/op"));
+                .containsExactly(new Report.Jmh(
+                        "dev.millrace.X.decode", Map.of("weights", "int4"), 12.5, null, "ms/op", Map.of("gigabytes", 30.5)));
         Files.writeString(file, "[{\"benchmark\": \"x\"}]");
         assertThatThrownBy(() -> JmhResults.read(file)).isInstanceOf(MillraceException.class).hasMessageContaining("primaryMetric.score");
         Files.writeString(file, "not json");
