@@ -1,6 +1,5 @@
 package dev.millrace.cpu;
 
-import dev.millrace.core.MillraceException;
 import dev.millrace.core.executor.CompileOptions;
 import dev.millrace.core.executor.Device;
 import dev.millrace.core.executor.Executor;
@@ -25,9 +24,6 @@ final class CpuExecutor implements Executor {
     private final Device device;
 
     CpuExecutor(ExecutorOptions options) {
-        if (options.math() != ExecutorOptions.Math.STRICT) {
-            throw new MillraceException("cpu-simd multiplies float32 strictly; it has no " + options.math());
-        }
         int cores = Machine.cores();
         int workers = options.threads() == 0 ? cores : options.threads();
         PerformanceCliff.check(workers, cores);

@@ -42,7 +42,10 @@ final class CpuProgram implements Program {
             ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private final Graph graph;
-    private final CompileOptions options;
+    /** Activations of so many tokens stay in a core's cache, and more do not make products faster. */
+    private static final int CHUNK = 512;
+
+    private final int maxTokens;
     private final WorkerPool pool;
     private final InputLimits limits;
     private final List<Op.Attention> kept;
@@ -66,7 +69,7 @@ final class CpuProgram implements Program {
 
     CpuProgram(Graph graph, Weights weights, CompileOptions options, WorkerPool pool) {
         this.graph = graph;
-        this.options = options;
+        this.maxTokens = options.maxTokens() == 0 ? CHUNK : options.maxTokens();
         this.pool = pool;
         this.limits = InputLimits.of(graph, weights);
         this.kept = Compiler.kept(graph);
@@ -121,7 +124,7 @@ final class CpuProgram implements Program {
         }
         long rows = plan.wanted().rows() == Value.Rows.SEQUENCES ? slices.size() : batch.rows();
         long needed = rows * plan.wanted().width() * Float.BYTES;
-        if (into.byteSize() < needed) {
+        if (into.byteSize() < needed && !into.equals(MemorySegment.NULL)) {
             throw new MillraceException("the target has " + into.byteSize() + " bytes; " + rows + " rows of "
                     + plan.wanted().width() + " floats need " + needed);
         }
@@ -136,10 +139,10 @@ final class CpuProgram implements Program {
             chunk.clear();
             int firstSlice = slice;
             int firstFrom = from;
-            while (slice < slices.size() && chunk.tokens() < options.maxTokens()) {
+            while (slice < slices.size() && chunk.tokens() < maxTokens) {
                 Slice s = slices.get(slice);
                 int left = s.tokens().length - from;
-                int room = options.maxTokens() - chunk.tokens();
+                int room = maxTokens - chunk.tokens();
                 if (whole && left > room && chunk.tokens() > 0) {
                     break;
                 }
@@ -199,7 +202,7 @@ final class CpuProgram implements Program {
     /** Memory grows by powers of two, so that prompts of ever new lengths do not allocate each time. */
     private int room(int rows) {
         int power = rows <= 1 ? rows : Integer.highestOneBit(rows - 1) * 2;
-        return Math.max(rows, Math.min(power, options.maxTokens()));
+        return Math.max(rows, Math.min(power, maxTokens));
     }
 
     private void ready(List<Step> steps) {
@@ -264,6 +267,9 @@ final class CpuProgram implements Program {
 
     /** By the caller: the target may be memory that only its thread may touch. */
     private void copy(int row, int rows) {
+        if (target.equals(MemorySegment.NULL)) {
+            return;
+        }
         Buffer from = plan.output();
         int width = plan.wanted().width();
         MemorySegment.copy(

@@ -7,6 +7,7 @@ import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.ExecutorProvider;
 import dev.millrace.core.executor.Probe;
 import java.util.List;
+import java.util.Set;
 
 /**
  * The executor on this machine's cores. This class refers to no vector type, so that it loads, and can say what to do,
@@ -42,10 +43,16 @@ public final class CpuProvider implements ExecutorProvider {
     }
 
     @Override
+    public Set<ExecutorOptions.Kind> honours() {
+        return Set.of(ExecutorOptions.Kind.THREADS);
+    }
+
+    @Override
     public Executor open(int device, ExecutorOptions options) {
         if (device != 0) {
             throw new MillraceException(NAME + " has one device, 0; there is no device " + device);
         }
+        options.require(NAME, honours());
         if (probe() instanceof Probe.Unavailable(String reason)) {
             throw new MillraceException(NAME + " is not available: " + reason);
         }

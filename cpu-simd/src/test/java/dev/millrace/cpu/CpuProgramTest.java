@@ -35,7 +35,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 
 class CpuProgramTest {
     private static Executor executor(int threads) {
-        return new CpuProvider().open(0, new ExecutorOptions(threads, ExecutorOptions.Math.STRICT));
+        return new CpuProvider().open(0, new ExecutorOptions(threads, ExecutorOptions.Math.F32));
     }
 
     @Tag("jit") // some JVM starts box vectors for good: run with -DexcludedGroups=none

@@ -132,7 +132,7 @@ class CpuProviderTest {
 
     @Test
     void roofsAreMeasuredAndStandInTheOrderThatHardwareHas() {
-        try (Executor executor = new CpuProvider().open(0, new ExecutorOptions(2, ExecutorOptions.Math.STRICT));
+        try (Executor executor = new CpuProvider().open(0, new ExecutorOptions(2, ExecutorOptions.Math.F32));
                 RoofProbe roofs = executor.roofs()) {
             assertThat(executor.threads()).isEqualTo(2);
             for (Kind kind : roofs.kinds()) {

@@ -6,6 +6,7 @@ import dev.millrace.core.executor.Device;
 import dev.millrace.core.executor.Executor;
 import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.InputLimits;
+import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.executor.Program;
 import dev.millrace.core.executor.RoofProbe;
 import dev.millrace.core.executor.Support;
@@ -40,7 +41,7 @@ final class CudaExecutor implements Executor {
         Gpu gpu = Gpu.open(ordinal);
         try {
             return new CudaExecutor(
-                    gpu, device, new Kernels(gpu), options.math() == ExecutorOptions.Math.STRICT);
+                    gpu, device, new Kernels(gpu), options.math() == ExecutorOptions.Math.F32);
         } catch (RuntimeException e) {
             gpu.close();
             throw e;
@@ -55,6 +56,11 @@ final class CudaExecutor implements Executor {
     @Override
     public Device device() {
         return device;
+    }
+
+    @Override
+    public ExecutorOptions.Math math() {
+        return strict ? ExecutorOptions.Math.F32 : ExecutorOptions.Math.TF32;
     }
 
     @Override
@@ -79,6 +85,12 @@ final class CudaExecutor implements Executor {
         return Format.supported();
     }
 
+    /** 16 bits beside weights of 16 bits and less: rounding then adds no more than the weights' own. */
+    @Override
+    public KvFormat preferredKv(Graph graph, Weights weights) {
+        return Lowering.multipliesFloats(graph, weights) ? KvFormat.F32 : KvFormat.F16;
+    }
+
     @Override
     public Program compile(Graph graph, Weights weights, CompileOptions options) {
         gpu.use();
@@ -91,10 +103,11 @@ final class CudaExecutor implements Executor {
         InputLimits limits = InputLimits.of(graph, weights);
         Activations activations = new Activations(gpu, graph);
         Lowering.Lowered lowered = Lowering.lower(
-                graph, weights, activations, options.maxTokens(), rules, strict);
+                graph, weights, activations, PrefillChunk.of(options, gpu.freeBytes()), rules, strict);
+        int maxTokens = lowered.maxTokens();
         long needed = lowered.layout().bytes()
                 + lowered.work().bytes()
-                + activations.bytesFor(Rows.TOKENS, options.maxTokens())
+                + activations.bytesFor(Rows.TOKENS, maxTokens)
                 + activations.bytesFor(Rows.SELECTED, 1)
                 + activations.bytesFor(Rows.SEQUENCES, 1)
                 + Upload.stagingBytes();
@@ -107,10 +120,10 @@ final class CudaExecutor implements Executor {
             rollback.add(memory, memory::close);
             DeviceBuffer work = gpu.allocate(lowered.work().bytes(), "work space");
             rollback.add(work, work::close);
-            activations.reserve(Rows.TOKENS, options.maxTokens());
+            activations.reserve(Rows.TOKENS, maxTokens);
             activations.reserve(Rows.SELECTED, 1);
             activations.reserve(Rows.SEQUENCES, 1);
-            BatchTables tables = new BatchTables(gpu, options.maxTokens());
+            BatchTables tables = new BatchTables(gpu, maxTokens);
             rollback.add(tables, tables::close);
             stream.clear(work.address(), work.bytes());
             Machine machine = new Machine(
@@ -122,7 +135,7 @@ final class CudaExecutor implements Executor {
                     memory,
                     work,
                     activations);
-            CudaProgram program = new CudaProgram(machine, lowered, limits, tables, options.maxTokens());
+            CudaProgram program = new CudaProgram(machine, lowered, limits, tables);
             try (Upload upload = new Upload(gpu, stream, kernels.get("repack"), lowered.layout())) {
                 upload.run(lowered.layout(), memory.address());
                 program.sent(upload.uploadedBytes());
@@ -135,7 +148,7 @@ final class CudaExecutor implements Executor {
     @Override
     public RoofProbe roofs() {
         gpu.use();
-        return new CudaRoofs(gpu, kernels);
+        return new CudaRoofs(gpu, kernels, strict);
     }
 
     @Override

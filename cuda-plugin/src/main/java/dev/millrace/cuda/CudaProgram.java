@@ -54,14 +54,14 @@ final class CudaProgram implements Program {
     private long downloaded;
     private boolean open = true;
 
-    CudaProgram(Machine machine, Lowering.Lowered lowered, InputLimits limits, BatchTables tables, int maxTokens) {
+    CudaProgram(Machine machine, Lowering.Lowered lowered, InputLimits limits, BatchTables tables) {
         this.machine = machine;
         this.steps = lowered.steps();
         this.graph = lowered.graph();
         this.kvElements = lowered.kvElements();
         this.limits = limits;
         this.tables = tables;
-        this.maxTokens = maxTokens;
+        this.maxTokens = lowered.maxTokens();
         this.stream = machine.stream();
         this.recordings = new Recordings(stream);
         this.wholeSlices = !lowered.causal() || graph.nodes().stream().anyMatch(n -> n.op() instanceof Op.Pool);
@@ -128,12 +128,13 @@ final class CudaProgram implements Program {
         Value wanted = graph.output(batch.output());
         long rows = wanted.rows() == Rows.SEQUENCES ? batch.slices().size() : batch.rows();
         long bytes = 4L * rows * wanted.width();
-        if (target.byteSize() < bytes) {
+        boolean given = !target.equals(MemorySegment.NULL);
+        if (given && target.byteSize() < bytes) {
             throw new MillraceException("a target of " + target.byteSize() + " bytes for " + rows + " rows of "
                     + wanted.width() + " floats: it must have " + bytes);
         }
         use();
-        run(batch, wanted, target);
+        run(batch, wanted, given ? target : null);
         stream.await();
     }
 
@@ -157,7 +158,7 @@ final class CudaProgram implements Program {
      * @return rows of the last chunk
      */
     private int run(Batch batch, Value wanted, MemorySegment target) {
-        Chunks chunks = new Chunks(batch, maxTokens, wholeSlices, limits.causal());
+        Chunks chunks = new Chunks(batch, chunkFor(batch), wholeSlices, limits.causal());
         long written = 0;
         while (chunks.next()) {
             stream.await();
@@ -177,6 +178,19 @@ final class CudaProgram implements Program {
         }
         tokens += batch.tokens();
         return chunks.rows();
+    }
+
+    /** Tokens at once: fewer where so many rows of output would not fit. */
+    private int chunkFor(Batch batch) {
+        Activations a = machine.activations();
+        int rows = batch.rows();
+        int chunk = maxTokens;
+        while (chunk > PrefillChunk.LEAST
+                && !a.holds(Rows.SELECTED, Math.min(rows, chunk))
+                && a.bytesFor(Rows.SELECTED, Math.min(rows, chunk)) > machine.gpu().freeBytes() / 2) {
+            chunk /= 2;
+        }
+        return chunk;
     }
 
     private long fetch(Chunks chunks, Shape shape, Value wanted, MemorySegment target, long written) {

@@ -5,6 +5,7 @@ import dev.millrace.core.executor.Executor;
 import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.ExecutorProvider;
 import dev.millrace.core.executor.Probe;
+import java.util.Set;
 
 /** The entry of the CUDA executor. */
 public final class CudaProvider implements ExecutorProvider {
@@ -26,11 +27,13 @@ public final class CudaProvider implements ExecutorProvider {
     }
 
     @Override
+    public Set<ExecutorOptions.Kind> honours() {
+        return Set.of(ExecutorOptions.Kind.TF32);
+    }
+
+    @Override
     public Executor open(int device, ExecutorOptions options) {
-        if (options.threads() != 0) {
-            throw new MillraceException("executor " + NAME + " has no worker threads: leave out --threads "
-                    + options.threads());
-        }
+        options.require(NAME, honours());
         return switch (probe()) {
             case Probe.Unavailable(String reason) ->
                 throw new MillraceException("executor " + NAME + " is not available: " + reason);

@@ -24,13 +24,16 @@ final class CudaRoofs implements RoofProbe {
 
     private final Gpu gpu;
     private final Kernels kernels;
+    private final boolean strict;
     private final GpuStream stream;
     private final GpuEvent before;
     private final GpuEvent after;
 
-    CudaRoofs(Gpu gpu, Kernels kernels) {
+    /** @param strict whether products of float32 weights stay float32 */
+    CudaRoofs(Gpu gpu, Kernels kernels, boolean strict) {
         this.gpu = gpu;
         this.kernels = kernels;
+        this.strict = strict;
         this.stream = gpu.stream();
         this.before = gpu.event();
         this.after = gpu.event();
@@ -56,7 +59,7 @@ final class CudaRoofs implements RoofProbe {
         return switch (Format.supported().contains(format) ? Format.of(format).compute() : Format.F32) {
             case BF16 -> Kind.MATRIX_BF16;
             case F16 -> Kind.MATRIX_F16;
-            default -> Kind.MATRIX_F32;
+            default -> strict ? Kind.MATRIX_F32 : Kind.MATRIX_TF32;
         };
     }
 

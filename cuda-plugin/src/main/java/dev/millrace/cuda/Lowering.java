@@ -19,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.IntToLongFunction;
 
 /** Turns the nodes of a graph into steps, and decides where everything lies, before anything is allocated. */
 final class Lowering {
@@ -41,6 +42,7 @@ final class Lowering {
      * What a graph becomes.
      *
      * @param kvElements elements that one position takes in the caches of all layers
+     * @param maxTokens tokens that are processed at once
      */
     record Lowered(
             Graph graph,
@@ -52,6 +54,7 @@ final class Lowering {
             long kvElements,
             boolean causal,
             boolean strict,
+            int maxTokens,
             Work work) {}
 
     /**
@@ -66,13 +69,24 @@ final class Lowering {
      * Lowers {@code graph}.
      *
      * @param activations is told what else must be set aside
+     * @param chunk how many tokens are processed at once, once it is known what they need
      */
     static Lowered lower(
-            Graph graph, Weights weights, Activations activations, int maxTokens, LaunchRules rules, boolean strict) {
-        return new Lowering(graph, weights, activations).run(maxTokens, rules, strict);
+            Graph graph, Weights weights, Activations activations, Chunk chunk, LaunchRules rules, boolean strict) {
+        return new Lowering(graph, weights, activations).run(chunk, rules, strict);
     }
 
-    private Lowered run(int maxTokens, LaunchRules rules, boolean strict) {
+    /** Decides how many tokens are processed at once. */
+    @FunctionalInterface
+    interface Chunk {
+        /**
+         * @param weightBytes what the weights take
+         * @param bytesFor what processing so many tokens at once takes beside them
+         */
+        int choose(long weightBytes, IntToLongFunction bytesFor);
+    }
+
+    private Lowered run(Chunk chunk, LaunchRules rules, boolean strict) {
         for (Op.Attention a : graph.attentions()) {
             if (a.causal() && kvOffsets.putIfAbsent(a.layer(), kvElements) == null) {
                 kvElements += 2L * a.kvHeads() * a.headDim();
@@ -88,6 +102,9 @@ final class Lowering {
         }
         ropes.values().forEach(table -> activations.extra(table.name(), Rows.TOKENS, table.rowBytes()));
         ValueFormats formats = new ValueFormats(graph, weights);
+        int maxTokens = chunk.choose(
+                layout.bytes(),
+                n -> activations.bytesFor(Rows.TOKENS, n) + work(n, rules, strict).bytes());
         return new Lowered(
                 graph,
                 List.copyOf(steps),
@@ -98,6 +115,7 @@ final class Lowering {
                 kvElements,
                 graph.causal(),
                 strict,
+                maxTokens,
                 work(maxTokens, rules, strict));
     }
 
@@ -116,18 +134,23 @@ final class Lowering {
         long samplerAt = best + 8L * LaunchRules.FEW * 4 * rules.multiprocessors();
         long attentionAt = Format.roundUp(samplerAt + sampler, 256);
         long productAt = Format.roundUp(attentionAt + attention + 256, 256);
-        boolean exact = strict && graph.nodes().stream().anyMatch(this::multipliesFloats);
+        boolean exact = strict && multipliesFloats(graph, weights);
         return new Work(0, best, samplerAt, attentionAt, productAt, productAt + rules.productWork(exact));
     }
 
-    private boolean multipliesFloats(Node node) {
-        List<Op.Linear> parts =
-                switch (node.op()) {
-                    case Op.Linear l -> List.of(l);
-                    case Op.FusedLinear f -> f.parts();
-                    default -> List.of();
-                };
-        return parts.stream().anyMatch(p -> weights.get(p.weight()).format() == WeightFormat.F32);
+    /** Whether a linear map has float32 weights. */
+    static boolean multipliesFloats(Graph graph, Weights weights) {
+        return graph.nodes().stream()
+                .flatMap(node -> linears(node).stream())
+                .anyMatch(p -> weights.get(p.weight()).format() == WeightFormat.F32);
+    }
+
+    private static List<Op.Linear> linears(Node node) {
+        return switch (node.op()) {
+            case Op.Linear l -> List.of(l);
+            case Op.FusedLinear f -> f.parts();
+            default -> List.of();
+        };
     }
 
     private Step step(Node node) {

@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.CompileOptions;
 import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.Probe;
 import dev.millrace.cuda.driver.Libcuda.Answer;
@@ -69,8 +70,19 @@ class CudaProbeTest {
     }
 
     @Test
+    void asManyPromptTokensAtOnceAsAQuarterOfTheMemoryBesideTheWeightsHolds() {
+        assertThat(PrefillChunk.choose(1 << 20, tokens -> 64L * tokens)).isEqualTo(4096);
+        assertThat(PrefillChunk.choose(1 << 20, tokens -> 65L * tokens)).isEqualTo(2048);
+        assertThat(PrefillChunk.choose(1 << 20, tokens -> 1000L * tokens)).isEqualTo(512);
+        Lowering.Chunk asked = PrefillChunk.of(new CompileOptions(100), 1);
+        assertThat(asked.choose(1 << 20, tokens -> 1000L * tokens)).isEqualTo(100);
+        Lowering.Chunk chosen = PrefillChunk.of(CompileOptions.DEFAULT, 3 << 20);
+        assertThat(chosen.choose(2 << 20, tokens -> 64L * tokens)).isEqualTo(4096);
+    }
+
+    @Test
     void workerThreadsAreRefused() {
-        assertThatThrownBy(() -> new CudaProvider().open(0, new ExecutorOptions(3, ExecutorOptions.Math.STRICT)))
+        assertThatThrownBy(() -> new CudaProvider().open(0, new ExecutorOptions(3, ExecutorOptions.Math.F32)))
                 .isInstanceOf(MillraceException.class)
                 .hasMessageContaining("--threads 3");
     }

@@ -55,7 +55,9 @@ public final class Engine implements AutoCloseable {
         Graph graph = options.fuse()
                 ? Fusion.apply(model.graph(), plan.weights(), executor::supports)
                 : model.graph();
-        return new Engine(model, options, executor.compile(graph, plan.weights(), options.compile()), plan);
+        EngineOptions settled =
+                options.kv() == null ? options.withKv(executor.preferredKv(graph, plan.weights())) : options;
+        return new Engine(model, settled, executor.compile(graph, plan.weights(), options.compile()), plan);
     }
 
     /**
@@ -90,6 +92,7 @@ public final class Engine implements AutoCloseable {
         return model;
     }
 
+    /** What it was opened with; what was left to the executor is settled. */
     public EngineOptions options() {
         return options;
     }

@@ -8,13 +8,13 @@ import dev.millrace.quant.WeightRequest;
  * How a model is laid out on a device.
  *
  * @param weights the format of the linear layers' weights
- * @param kv how keys and values are kept
+ * @param kv how keys and values are kept; null leaves it to the executor
  * @param compile limits of the compiled program
  * @param fuse whether ops are fused into those larger ones that the executor supports
  */
 public record EngineOptions(WeightRequest weights, KvFormat kv, CompileOptions compile, boolean fuse) {
     public static final EngineOptions DEFAULT =
-            new EngineOptions(WeightRequest.NATIVE, KvFormat.F32, CompileOptions.DEFAULT, true);
+            new EngineOptions(WeightRequest.NATIVE, null, CompileOptions.DEFAULT, true);
 
     public EngineOptions withWeights(WeightRequest format) {
         return new EngineOptions(format, kv, compile, fuse);

@@ -7,6 +7,7 @@ import dev.millrace.models.Model;
 import dev.millrace.models.cli.CliCommand;
 import dev.millrace.models.cli.DeviceOptions;
 import dev.millrace.models.cli.Interrupt;
+import dev.millrace.models.cli.UsageException;
 import java.util.function.IntFunction;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -36,6 +37,20 @@ final class BenchCommand extends CliCommand {
     private Counts decodes;
 
     @Option(
+            names = {"-d", "--depth"},
+            paramLabel = "TOKENS",
+            converter = Counts.Converter.class,
+            description = "Tokens before those to decode, written likewise (default: " + Bench.CONTEXT + ").")
+    private Counts depths = Counts.of(Bench.CONTEXT);
+
+    @Option(
+            names = "--logits",
+            paramLabel = "ROWS",
+            description = "Of a prompt, ${COMPLETION-CANDIDATES}: give out its first new token, or compute the logits of"
+                    + " every token and leave them on the device (default: last).")
+    private Logits logits = Logits.last;
+
+    @Option(
             names = "--sequence",
             paramLabel = "TOKENS",
             converter = Counts.Converter.class,
@@ -62,8 +77,16 @@ final class BenchCommand extends CliCommand {
             description = "How rows are printed: ${COMPLETION-CANDIDATES} (default: text).")
     private RowWriter.Format format = RowWriter.Format.text;
 
+    private enum Logits {
+        last,
+        all
+    }
+
     @Override
     protected int run() {
+        if (depths.values().contains(0)) {
+            throw new UsageException("--depth 0: decoding starts after one token at least");
+        }
         try (RowWriter writer = new RowWriter(out(), format);
                 Model model = sweep.open()) {
             if (decodes == null) {
@@ -72,8 +95,10 @@ final class BenchCommand extends CliCommand {
             sweep.each(model, this::say, (engine, executor) -> {
                 var setting = new Bench.Setting(model.name(), batch, repeats, Interrupt::requested);
                 try (Bench bench = new Bench(engine, executor, setting)) {
-                    rows(writer, prompts, bench::prompt);
-                    rows(writer, decodes, bench::decode);
+                    rows(writer, prompts, logits == Logits.all ? bench::logits : bench::prompt);
+                    for (int depth : depths.values()) {
+                        rows(writer, decodes, n -> bench.decode(depth, n));
+                    }
                     rows(writer, sequences, n -> bench.sequence(n, true));
                     rows(writer, sequences, n -> bench.sequence(n, false));
                 }

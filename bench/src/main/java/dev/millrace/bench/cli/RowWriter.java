@@ -21,10 +21,10 @@ final class RowWriter implements AutoCloseable {
     }
 
     private static final List<String> COLUMNS = List.of(
-            "model", "weights", "executor", "threads", "batch", "test", "tokens/s", "+-", "GB/s", "read GB/s", "GFLOP/s",
+            "model", "weights", "executor", "threads", "kv", "batch", "test", "tokens/s", "+-", "GB/s", "read GB/s", "GFLOP/s",
             "% of roof", "roof", "TTFT ms", "seconds", "launches/token");
     private static final List<String> CSV_COLUMNS = List.of(
-            "model", "weights", "executor", "device", "threads", "kv", "batch", "test", "tokens_per_s", "stddev",
+            "model", "weights", "executor", "device", "threads", "math", "kv", "batch", "test", "tokens_per_s", "stddev",
             "bytes_per_token", "gb_s", "read_gb_s", "gflop_s", "percent_of_roof", "roof", "ttft_ms", "seconds",
             "launches_per_token", "transfer_bytes_per_token", "repeats");
 
@@ -85,10 +85,15 @@ final class RowWriter implements AutoCloseable {
 
     private static List<String> cells(BenchRow r) {
         return List.of(
-                r.model(), r.weights(), r.executor(), String.valueOf(r.threads()), String.valueOf(r.batch()), r.test(),
+                r.model(), weights(r), r.executor(), String.valueOf(r.threads()), r.kv(), String.valueOf(r.batch()), r.test(),
                 number(r.tokensPerS()), number(r.stddev()), number(r.gbS()), number(r.readGbS()), number(r.gflopS()),
                 number(r.percentOfRoof()), r.roof() == null ? "-" : r.roof(), number(r.ttftMs()), number(r.seconds()),
                 number(r.launchesPerToken()));
+    }
+
+    /** The weights' format, with the precision of its products where that is another. */
+    private static String weights(BenchRow r) {
+        return r.weights().equals("f32") && !r.math().equals("f32") ? "f32/" + r.math() : r.weights();
     }
 
     private static String csv(BenchRow r) {
@@ -104,7 +109,7 @@ final class RowWriter implements AutoCloseable {
     private String padded(List<String> cells) {
         StringBuilder line = new StringBuilder();
         for (int i = 0; i < cells.size(); i++) {
-            boolean left = i < 3 || i == 5 || i == 12;
+            boolean left = i < 3 || i == 6 || i == 13;
             line.append(("%" + (left ? "-" : "") + widths[i] + "s  ").formatted(cells.get(i)));
         }
         return line.toString().stripTrailing();

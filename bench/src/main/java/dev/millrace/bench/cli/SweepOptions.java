@@ -4,10 +4,9 @@ import dev.millrace.core.executor.Executor;
 import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.Executors;
 import dev.millrace.core.executor.Executors.Found;
-import dev.millrace.core.executor.KvFormat;
 import dev.millrace.models.Engine;
-import dev.millrace.models.EngineOptions;
 import dev.millrace.models.Model;
+import dev.millrace.models.cli.ComputeOptions;
 import dev.millrace.models.cli.DeviceOptions;
 import dev.millrace.models.cli.Interrupt;
 import dev.millrace.models.cli.ModelOptions;
@@ -15,9 +14,9 @@ import dev.millrace.models.cli.UsageException;
 import dev.millrace.quant.WeightRequest;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Locale;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** One model on every combination of executors, thread counts and weight formats that was asked for. */
@@ -61,11 +60,8 @@ final class SweepOptions {
                     + " (default: native).")
     private List<WeightRequest> weights = List.of(WeightRequest.NATIVE);
 
-    @Option(
-            names = "--kv",
-            paramLabel = "FORMAT",
-            description = "How keys and values are kept: f32 or f16 (default: f32).")
-    private Kv kv = Kv.f32;
+    @Mixin
+    private ComputeOptions compute;
 
     private final String byDefault;
 
@@ -79,11 +75,6 @@ final class SweepOptions {
         this.byDefault = byDefault;
     }
 
-    private enum Kv {
-        f32,
-        f16
-    }
-
     /** What is done with each. */
     interface Visitor {
         void visit(Engine engine, Executor executor);
@@ -95,19 +86,16 @@ final class SweepOptions {
 
     /** Opens every combination in turn and closes it again; says on {@code say} which executor runs. */
     void each(Model model, Consumer<String> say, Visitor visitor) {
-        for (Found found : chosen(say)) {
-            for (int t : found.name().equals("cpu-simd") ? threads.values() : List.of(0)) {
-                ExecutorOptions options = new ExecutorOptions(t, ExecutorOptions.DEFAULT.math());
-                try (Executor executor = found.provider().open(device, options)) {
-                    say.accept("executor: " + found.name() + ", " + executor.device().name() + ", "
+        for (Chosen each : chosen(say)) {
+            for (ExecutorOptions options : options(each)) {
+                try (Executor executor = each.found().open(device, options)) {
+                    say.accept("executor: " + executor.name() + ", " + executor.device().name() + ", "
                             + executor.device().detail());
                     for (WeightRequest format : weights) {
                         if (Interrupt.requested()) {
                             return;
                         }
-                        EngineOptions engineOptions = new EngineOptions(
-                                format, KvFormat.valueOf(kv.name().toUpperCase(Locale.ROOT)), EngineOptions.DEFAULT.compile(), true);
-                        try (Engine engine = Engine.open(model, executor, engineOptions)) {
+                        try (Engine engine = Engine.open(model, executor, compute.engine(format))) {
                             visitor.visit(engine, executor);
                         }
                     }
@@ -116,27 +104,42 @@ final class SweepOptions {
         }
     }
 
-    private List<Found> chosen(Consumer<String> say) {
+    /**
+     * The options of each of its runs. One that was named must honour what was asked for; one that came with others is
+     * run without what it does not have.
+     */
+    private List<ExecutorOptions> options(Chosen chosen) {
+        return threads.values().stream()
+                .map(compute::executor)
+                .map(o -> chosen.named() ? o : o.only(chosen.found().provider().honours()))
+                .distinct()
+                .toList();
+    }
+
+    /** @param named whether it was asked for by its name */
+    private record Chosen(Found found, boolean named) {}
+
+    private List<Chosen> chosen(Consumer<String> say) {
         if (executors == null && byDefault.isEmpty()) {
-            return List.of(Executors.best());
+            return List.of(new Chosen(Executors.best(), true));
         }
         List<String> names = executors == null ? List.of(byDefault) : executors;
         List<Found> all = Executors.discover();
-        List<Found> chosen = new ArrayList<>();
+        List<Chosen> chosen = new ArrayList<>();
         for (String name : names) {
             if (name.equals(ALL)) {
                 for (Found found : all) {
                     if (!found.available()) {
                         say.accept(found.name() + ": not available: " + found.reason());
                     } else if (found.provider().priority() > 0) {
-                        chosen.add(found);
+                        chosen.add(new Chosen(found, false));
                     }
                 }
             } else if (all.stream().noneMatch(f -> f.name().equals(name))) {
                 throw new UsageException("no executor is named " + name + "; there are: all, "
                         + all.stream().map(Found::name).collect(Collectors.joining(", ")));
             } else {
-                chosen.add(Executors.named(name));
+                chosen.add(new Chosen(Executors.named(name), true));
             }
         }
         return chosen;

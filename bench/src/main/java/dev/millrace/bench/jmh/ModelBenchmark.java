@@ -61,7 +61,7 @@ public class ModelBenchmark {
         EngineOptions options = EngineOptions.DEFAULT.withWeights(WeightRequest.of(weights).orElseThrow());
         engine = Engine.open(opened, device, options);
         load = new Workload(
-                engine.program(), 1, PROMPT + TOKENS + 2, options.kv(), opened.config().vocab());
+                engine.program(), 1, PROMPT + TOKENS + 2, engine.options().kv(), opened.config().vocab());
     }
 
     @TearDown(Level.Trial)

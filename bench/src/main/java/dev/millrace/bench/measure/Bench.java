@@ -42,23 +42,43 @@ public final class Bench implements AutoCloseable {
         this.roofline = new Roofline(engine.program().graph(), engine.weights(), roofs);
     }
 
-    /** Reading a prompt of {@code tokens}; null when stopped. */
+    /** Reading a prompt of {@code tokens} and giving out the first new token; null when stopped. */
     public BenchRow prompt(int tokens) {
         OpCost.Step step = step(tokens, 1, 0);
-        try (Workload load = load(tokens + 1)) {
+        try (Workload load = load(tokens)) {
             return row(
                     "pp" + tokens, Math.multiplyExact(tokens, setting.batch()), 1, step, Shape.PROMPT, () -> load.prompt(tokens));
         }
     }
 
+    /** Computing the logits of every token of a prompt, which stay on the device; null when stopped. */
+    public BenchRow logits(int tokens) {
+        requireDecoder("gives no logits of tokens; use --logits last");
+        OpCost.Step step = step(tokens, tokens, 0);
+        int all = Math.multiplyExact(tokens, setting.batch());
+        try (Workload load = load(tokens)) {
+            return row("pp" + tokens + "-logits", all, 1, step, Shape.LOGITS, () -> load.logits(tokens));
+        }
+    }
+
     /** Decoding {@code tokens} after a short prompt; null when stopped. */
     public BenchRow decode(int tokens) {
-        if (!engine.program().graph().causal()) {
-            throw new MillraceException(setting.model() + " is an encoder and generates no tokens; use -n 0");
+        return decode(CONTEXT, tokens);
+    }
+
+    /** Decoding {@code tokens} after a prompt of {@code depth}; null when stopped. */
+    public BenchRow decode(int depth, int tokens) {
+        requireDecoder("generates no tokens; use -n 0");
+        OpCost.Step step = step(1, 1, depth + tokens / 2);
+        String test = "tg" + tokens + (depth == CONTEXT ? "" : "@d" + depth);
+        try (Workload load = load(depth + tokens)) {
+            return row(test, setting.batch(), tokens, step, Shape.DECODE, () -> load.decode(depth, tokens));
         }
-        OpCost.Step step = step(1, 1, CONTEXT + tokens / 2);
-        try (Workload load = load(CONTEXT + tokens + 1)) {
-            return row("tg" + tokens, setting.batch(), tokens, step, Shape.DECODE, () -> load.decode(CONTEXT, tokens));
+    }
+
+    private void requireDecoder(String otherwise) {
+        if (!engine.program().graph().causal()) {
+            throw new MillraceException(setting.model() + " is an encoder and " + otherwise);
         }
     }
 
@@ -83,6 +103,7 @@ public final class Bench implements AutoCloseable {
 
     private enum Shape {
         PROMPT,
+        LOGITS,
         DECODE,
         SEQUENCE
     }
@@ -135,6 +156,7 @@ public final class Bench implements AutoCloseable {
                 executor.name(),
                 executor.device().name(),
                 executor.threads(),
+                executor.math().name().toLowerCase(Locale.ROOT),
                 engine.options().kv().name().toLowerCase(Locale.ROOT),
                 setting.batch(),
                 test,
@@ -147,7 +169,7 @@ public final class Bench implements AutoCloseable {
                 measured ? 100 * least.seconds() / time.median() : null,
                 measured ? least.bound().name() : null,
                 shape == Shape.PROMPT ? time.median() * 1e3 : null,
-                shape == Shape.SEQUENCE ? time.median() * steps : null,
+                shape == Shape.SEQUENCE || shape == Shape.LOGITS ? time.median() * steps : null,
                 counters.launches() / (double) Math.max(1, counters.tokens()),
                 (counters.hostToDeviceBytes() + counters.deviceToHostBytes()) / (double) Math.max(1, counters.tokens()),
                 setting.repeats());

@@ -9,8 +9,11 @@ import com.fasterxml.jackson.annotation.JsonPropertyOrder;
  *
  * @param model its name
  * @param weights format most bytes of its linear layers are in
- * @param test {@code pp512}: reading a prompt of 512 tokens; {@code tg128}: decoding 128 tokens; {@code seq256} and
- *     {@code seq256-nocache}: a whole sequence of 256 tokens with and without a key/value cache
+ * @param math what products of f32 weights may round to: {@code f32} or {@code tf32}
+ * @param kv how keys and values are kept
+ * @param test {@code pp512}: reading a prompt of 512 tokens; {@code pp512-logits}: computing the logits of each of them;
+ *     {@code tg128}: decoding 128 tokens, {@code tg128@d512} after 512; {@code seq256} and {@code seq256-nocache}: a
+ *     whole sequence of 256 tokens with and without a key/value cache
  * @param tokensPerS median over the repeats, all sequences of the batch together
  * @param stddev of tokens per second over the repeats
  * @param bytesPerToken that must stream from memory for each token
@@ -19,11 +22,11 @@ import com.fasterxml.jackson.annotation.JsonPropertyOrder;
  * @param percentOfRoof the least time by both roofs over the time taken
  * @param roof which roof that is
  * @param ttftMs time to the first new token; prompts only
- * @param seconds of a whole sequence; sequences only
+ * @param seconds of a whole sequence or of all logits
  */
 @JsonInclude(JsonInclude.Include.ALWAYS)
 @JsonPropertyOrder({
-    "model", "weights", "executor", "device", "threads", "kv", "batch", "test", "tokens_per_s", "stddev",
+    "model", "weights", "executor", "device", "threads", "math", "kv", "batch", "test", "tokens_per_s", "stddev",
     "bytes_per_token", "gb_s", "read_gb_s", "gflop_s", "percent_of_roof", "roof", "ttft_ms", "seconds",
     "launches_per_token", "transfer_bytes_per_token", "repeats"
 })
@@ -33,6 +36,7 @@ public record BenchRow(
         String executor,
         String device,
         int threads,
+        String math,
         String kv,
         int batch,
         String test,

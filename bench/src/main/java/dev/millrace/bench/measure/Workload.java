@@ -70,6 +70,19 @@ public final class Workload implements AutoCloseable {
         return (System.nanoTime() - start) * 1e-9;
     }
 
+    /** Seconds to compute the logits of every token of a prompt in every sequence; they stay where they were computed. */
+    public double logits(int tokens) {
+        clear();
+        List<Slice> slices = new ArrayList<>();
+        for (Session session : sessions) {
+            slices.add(new Slice(session, ids(tokens), Rows.ALL));
+        }
+        Batch all = new Batch(slices, output);
+        long start = System.nanoTime();
+        program.forward(all, MemorySegment.NULL);
+        return (System.nanoTime() - start) * 1e-9;
+    }
+
     /**
      * Seconds a token takes in decoding: the time between the first and the last of {@code n + 1} new tokens, over n.
      *

@@ -29,7 +29,7 @@ class ReportTest {
 
     private static BenchRow row(String executor, String test, double rate, Double ttft) {
         return new BenchRow(
-                HOSTILE, "int4", executor, "a device", 2, "f32", 1, test, rate, 0.5, 1000, 1.5, 30.0, 2.5, 80.0, "memory",
+                HOSTILE, "int4", executor, "a device", 2, "f32", "f32", 1, test, rate, 0.5, 1000, 1.5, 30.0, 2.5, 80.0, "memory",
                 ttft, null, 1, 4, 3);
     }
 

@@ -18,11 +18,21 @@ public interface Executor extends AutoCloseable {
         return 0;
     }
 
+    /** What products of float32 weights may round to. */
+    default ExecutorOptions.Math math() {
+        return ExecutorOptions.Math.F32;
+    }
+
     /** Whether it runs this op; decides which fused ops a graph is rewritten into. Never throws. */
     Support supports(Op op);
 
     /** The weight formats its matrix multiplication reads as they are. Others are converted before {@link #compile}. */
     Set<WeightFormat> formats();
+
+    /** How it would keep the keys and values of such a graph when it may choose. */
+    default KvFormat preferredKv(Graph graph, Weights weights) {
+        return KvFormat.F32;
+    }
 
     /**
      * Lays the weights out for the device and prepares every node. The graph may hold unfused and fused ops that {@link

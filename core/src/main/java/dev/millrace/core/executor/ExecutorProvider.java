@@ -1,5 +1,7 @@
 package dev.millrace.core.executor;
 
+import java.util.Set;
+
 /**
  * The entry of an executor, found by {@link java.util.ServiceLoader}: name it in {@code
  * META-INF/services/dev.millrace.core.executor.ExecutorProvider} of a jar, put the jar on the class path, done.
@@ -17,6 +19,11 @@ public interface ExecutorProvider {
      * accelerator more, the reference executor 0.
      */
     int priority();
+
+    /** Which options it honours; {@link #open} refuses the others ({@link ExecutorOptions#require}). */
+    default Set<ExecutorOptions.Kind> honours() {
+        return Set.of();
+    }
 
     /**
      * Opens a device.

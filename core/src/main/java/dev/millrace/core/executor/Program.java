@@ -27,7 +27,8 @@ public interface Program extends AutoCloseable {
      * the order of the slices, to {@code target} as float32 ({@code batch.rows()} times the output's width; for an
      * output per sequence, one row a slice). Results do not depend on what else is in the batch.
      *
-     * @param target native or heap memory of at least that size; may be {@link MemorySegment#NULL} when no row is wanted
+     * @param target native or heap memory of at least that size; {@link MemorySegment#NULL} when no row is wanted, or
+     *     when the rows are to be computed but stay on the device (for measuring)
      * @throws dev.millrace.core.MillraceException when a slice passes its session's capacity or holds an unknown token
      *     (nothing is appended then)
      */

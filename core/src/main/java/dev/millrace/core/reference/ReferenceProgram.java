@@ -76,7 +76,9 @@ final class ReferenceProgram implements Program {
             }
         }
         tokens += batch.tokens();
-        write(wanted, values.get(wanted), batch, target);
+        if (!target.equals(MemorySegment.NULL)) {
+            write(wanted, values.get(wanted), batch, target);
+        }
         if (observer != null) {
             observer.end(start, System.nanoTime());
         }

@@ -36,12 +36,7 @@ public final class ReferenceProvider implements ExecutorProvider {
         if (device != 0) {
             throw new MillraceException("reference has one device, 0; there is no device " + device);
         }
-        if (options.threads() > 1) {
-            throw new MillraceException("reference runs on one thread; leave out --threads " + options.threads());
-        }
-        if (options.math() != ExecutorOptions.Math.STRICT) {
-            throw new MillraceException("reference computes in double precision; it has no " + options.math());
-        }
+        options.require(NAME, honours());
         return new ReferenceExecutor();
     }
 }

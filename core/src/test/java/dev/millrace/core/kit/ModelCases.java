@@ -54,6 +54,8 @@ final class ModelCases {
             }));
             cases.add(new KitCase(name + ": a prompt cut into chunks gives the same logits",
                     (executor, tolerance) -> chunks(executor, model)));
+            cases.add(new KitCase(name + ": rows that stay on the device count as computed",
+                    (executor, tolerance) -> kept(executor, model)));
             cases.add(new KitCase(name + ": decoding stops when told, at the limit and at the capacity",
                     (executor, tolerance) -> stops(executor, model)));
             cases.add(new KitCase(name + ": a wrong batch is refused and changes nothing",
@@ -135,6 +137,20 @@ final class ModelCases {
         for (int size : new int[] {1, 7, 60}) {
             Trial.compare(whole, logits(executor, built, new CompileOptions(size), prompt), 1e-5);
         }
+    }
+
+    private static void kept(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
+        GraphOf.Built built = build(model, F32, true, executor);
+        int[] prompt = Trial.tokens(23, new Random(37));
+        float[] whole = logits(executor, built, CompileOptions.DEFAULT, prompt);
+        float[] last = new float[GraphOf.VOCABULARY];
+        try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
+                Session session = program.newSession(prompt.length, KvFormat.F32)) {
+            program.forward(Batch.of(session, Arrays.copyOf(prompt, 22), Rows.ALL), MemorySegment.NULL);
+            equal("position after rows that stayed", 22, session.position());
+            program.forward(Batch.of(session, new int[] {prompt[22]}, Rows.LAST), MemorySegment.ofArray(last));
+        }
+        Trial.compare(Arrays.copyOfRange(whole, 22 * GraphOf.VOCABULARY, whole.length), last, 1e-5);
     }
 
     private static float[] logits(Executor executor, GraphOf.Built built, CompileOptions options, int[] prompt) {

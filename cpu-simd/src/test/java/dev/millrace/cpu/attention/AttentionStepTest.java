@@ -42,7 +42,7 @@ class AttentionStepTest {
                 g.input(kvHeads * headDim),
                 g.input(kvHeads * headDim)));
         Random random = new Random(17);
-        try (Executor executor = new CpuProvider().open(0, new ExecutorOptions(workers, ExecutorOptions.Math.STRICT));
+        try (Executor executor = new CpuProvider().open(0, new ExecutorOptions(workers, ExecutorOptions.Math.F32));
                 Trial trial = new Trial(executor, built, new CompileOptions(200))) {
             Pair a = trial.session(700, kv);
             Pair b = trial.session(700, kv);
@@ -76,7 +76,7 @@ class AttentionStepTest {
                 g.input(kvHeads * headDim),
                 g.input(kvHeads * headDim)));
         Random random = new Random(19);
-        try (Executor executor = new CpuProvider().open(0, new ExecutorOptions(workers, ExecutorOptions.Math.STRICT));
+        try (Executor executor = new CpuProvider().open(0, new ExecutorOptions(workers, ExecutorOptions.Math.F32));
                 Trial trial = new Trial(executor, built, new CompileOptions(64))) {
             Pair a = trial.session(300, KvFormat.F32);
             Pair b = trial.session(300, KvFormat.F32);

@@ -1,14 +1,14 @@
 package dev.millrace.models.cli;
 
-import dev.millrace.core.executor.KvFormat;
-import java.util.ArrayList;
-import java.util.List;
-import java.util.Locale;
+import dev.millrace.core.executor.ExecutorOptions;
+import dev.millrace.models.EngineOptions;
+import dev.millrace.quant.WeightRequest;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.TypeConversionException;
 
-/** {@code --executor}, {@code --device}, {@code --threads} and {@code --kv}. */
+/** {@code --executor}, {@code --device}, {@code --threads}, and how it computes. */
 public final class DeviceOptions {
     @Option(
             names = {"-e", "--executor"},
@@ -27,16 +27,11 @@ public final class DeviceOptions {
             names = "--threads",
             paramLabel = "N",
             converter = Positive.class,
-            description = "Worker threads (default: the executor's choice).")
+            description = "Worker threads, of executors that have them (default: the executor's choice).")
     private Integer threads;
 
-    @Option(
-            names = "--kv",
-            paramLabel = "FORMAT",
-            converter = Kv.class,
-            completionCandidates = KvNames.class,
-            description = "How keys and values are kept: ${COMPLETION-CANDIDATES} (default: f32).")
-    private KvFormat kv;
+    @Mixin
+    private ComputeOptions compute;
 
     /** The executor asked for; null for the best. */
     public String executor() {
@@ -47,13 +42,14 @@ public final class DeviceOptions {
         return device == null ? 0 : device;
     }
 
-    /** Worker threads; 0 leaves it to the executor. */
-    public int threads() {
-        return threads == null ? 0 : threads;
+    /** How to open the device. */
+    public ExecutorOptions executorOptions() {
+        return compute.executor(threads == null ? 0 : threads);
     }
 
-    public KvFormat kv() {
-        return kv == null ? KvFormat.F32 : kv;
+    /** How to lay out a model on it. */
+    public EngineOptions engineOptions(WeightRequest weights) {
+        return compute.engine(weights);
     }
 
     /** Whole numbers from 0. */
@@ -82,23 +78,5 @@ public final class DeviceOptions {
             // said below
         }
         throw new TypeConversionException("'" + value + "' is no whole number from " + least + " to " + Integer.MAX_VALUE);
-    }
-
-    private static final class Kv implements ITypeConverter<KvFormat> {
-        @Override
-        public KvFormat convert(String value) {
-            if (new KvNames().contains(value)) {
-                return KvFormat.valueOf(value.toUpperCase(Locale.ROOT));
-            }
-            throw new TypeConversionException("'" + value + "' is none of " + new KvNames());
-        }
-    }
-
-    private static final class KvNames extends ArrayList<String> {
-        private static final long serialVersionUID = 1L;
-
-        KvNames() {
-            super(List.of("f32", "f16"));
-        }
     }
 }

@@ -2,11 +2,9 @@ package dev.millrace.models.cli;
 
 import dev.millrace.core.executor.Device;
 import dev.millrace.core.executor.Executor;
-import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.Executors;
 import dev.millrace.core.executor.Executors.Found;
 import dev.millrace.models.Engine;
-import dev.millrace.models.EngineOptions;
 import dev.millrace.models.Model;
 import java.util.List;
 import java.util.function.Consumer;
@@ -30,9 +28,7 @@ public record Run(Model model, Executor executor, Engine engine) implements Auto
         try {
             check.accept(model);
             executor = openExecutor(deviceOptions, say);
-            EngineOptions options = new EngineOptions(
-                    modelOptions.weights(), deviceOptions.kv(), EngineOptions.DEFAULT.compile(), true);
-            Engine engine = Engine.open(model, executor, options);
+            Engine engine = Engine.open(model, executor, deviceOptions.engineOptions(modelOptions.weights()));
             engine.notes().forEach(note -> say.accept("weights: " + note));
             return new Run(model, executor, engine);
         } catch (Throwable e) {
@@ -48,7 +44,7 @@ public record Run(Model model, Executor executor, Engine engine) implements Auto
     public static Executor openExecutor(DeviceOptions options, Consumer<String> say) {
         List<Found> all = Executors.discover();
         Found found = choose(all, options.executor());
-        Executor executor = found.open(options.device(), new ExecutorOptions(options.threads(), ExecutorOptions.DEFAULT.math()));
+        Executor executor = found.open(options.device(), options.executorOptions());
         say.accept(line(all, found, executor.device(), options.executor() != null));
         return executor;
     }

@@ -49,7 +49,7 @@ final class VerifyCommand extends CliCommand {
             if (!output.json()) {
                 out().printf("%-30s %-14s %11s %11s %11s %11s%n", "path", "op", "max", "rms", "rms/ref", "tolerance");
             }
-            new Verifier(run.executor(), reference, deviceOptions.kv())
+            new Verifier(run.executor(), reference, run.engine().options().kv())
                     .run(run.engine().program().graph(), run.engine().weights(), tokens, check -> {
                         checks.add(check);
                         progress.step();
