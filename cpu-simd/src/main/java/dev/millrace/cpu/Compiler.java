@@ -1,6 +1,7 @@
 package dev.millrace.cpu;
 
 import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.CompileOptions.Progress;
 import dev.millrace.core.graph.Graph;
 import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Op;
@@ -52,14 +53,20 @@ final class Compiler {
     private long vectorBytes;
     private long mappedBytes;
 
-    Compiler(Graph graph, Weights weights, WorkerPool pool, WeightMemory memory) {
+    Compiler(Graph graph, Weights weights, WorkerPool pool, WeightMemory memory, Progress progress) {
         this.graph = graph;
         this.weights = weights;
         this.pool = pool;
         this.memory = memory;
         graph.nodes().forEach(this::check);
-        Machine.requireMemory("the weights of " + graph.name(), linearBytes(), "a smaller format (--weights int8)");
-        graph.nodes().forEach(this::pack);
+        long bytes = graph.nodes().stream().mapToLong(this::linearBytes).sum();
+        Machine.requireMemory("the weights of " + graph.name(), bytes, "a smaller format (--weights int8)");
+        long packed = 0;
+        for (Node node : graph.nodes()) {
+            pack(node);
+            packed += linearBytes(node);
+            progress.at(packed, bytes);
+        }
         int inputs = 1;
         int normalized = 1;
         for (Node node : graph.nodes()) {
@@ -106,11 +113,8 @@ final class Compiler {
         }
     }
 
-    private long linearBytes() {
-        return graph.nodes().stream()
-                .flatMap(node -> parts(node.op()).stream())
-                .mapToLong(part -> weights.get(part.weight()).bytes())
-                .sum();
+    private long linearBytes(Node node) {
+        return parts(node.op()).stream().mapToLong(part -> weights.get(part.weight()).bytes()).sum();
     }
 
     private void pack(Node node) {

@@ -77,7 +77,7 @@ final class CpuProgram implements Program {
                 || graph.nodes().stream().anyMatch(n -> n.op() instanceof Op.Pool);
         this.timeline = new Timeline(pool.workers());
         try {
-            compiled = new Compiler(graph, weights, pool, memory);
+            compiled = new Compiler(graph, weights, pool, memory, options.progress());
             for (String output : graph.outputs().keySet()) {
                 plans.put(output, compiled.plan(output));
             }

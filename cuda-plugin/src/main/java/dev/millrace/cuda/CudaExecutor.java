@@ -136,7 +136,7 @@ final class CudaExecutor implements Executor {
                     work,
                     activations);
             CudaProgram program = new CudaProgram(machine, lowered, limits, tables);
-            try (Upload upload = new Upload(gpu, stream, kernels.get("repack"), lowered.layout())) {
+            try (Upload upload = new Upload(gpu, stream, kernels.get("repack"), lowered.layout(), options.progress())) {
                 upload.run(lowered.layout(), memory.address());
                 program.sent(upload.uploadedBytes());
             }

@@ -1,5 +1,6 @@
 package dev.millrace.cuda;
 
+import dev.millrace.core.executor.CompileOptions.Progress;
 import dev.millrace.core.tensor.Weight;
 import dev.millrace.core.tensor.WeightFormat;
 import dev.millrace.cuda.driver.DeviceBuffer;
@@ -29,20 +30,21 @@ final class Upload implements AutoCloseable {
     private final GpuEvent[] done = new GpuEvent[PIECES];
     private final long pieceBytes;
     private int turn;
+    private final Progress progress;
+    private final long all;
     private long uploaded;
 
-    Upload(Gpu gpu, GpuStream stream, Kernel repack, WeightLayout layout) {
+    Upload(Gpu gpu, GpuStream stream, Kernel repack, WeightLayout layout, Progress progress) {
+        this.progress = progress;
+        this.all = layout.copies().stream().mapToLong(c -> sourceBytes(c.source())).sum()
+                + layout.constants().stream().mapToLong(c -> c.bytes().byteSize()).sum();
         this.stream = stream;
         this.repack = repack;
         long longest = layout.constants().stream().mapToLong(c -> c.bytes().byteSize()).max().orElse(0);
         for (WeightLayout.Copy copy : layout.copies()) {
             longest = Math.max(longest, sourceFormat(copy.source()).rowBytes(copy.source().shape().columns()));
         }
-        long most = layout.copies().stream()
-                .mapToLong(c -> sourceFormat(c.source()).rowBytes(c.source().shape().columns())
-                        * c.source().shape().rows())
-                .max()
-                .orElse(0);
+        long most = layout.copies().stream().mapToLong(c -> sourceBytes(c.source())).max().orElse(0);
         pieceBytes = Math.max(longest, Math.min(PIECE_BYTES, most));
         try {
             for (int i = 0; i < PIECES; i++) {
@@ -114,6 +116,10 @@ final class Upload implements AutoCloseable {
         }
     }
 
+    private static long sourceBytes(Weight weight) {
+        return sourceFormat(weight).rowBytes(weight.shape().columns()) * weight.shape().rows();
+    }
+
     /** The format in which rows travel: their own, or float32 for formats that only tables have. */
     private static WeightFormat sourceFormat(Weight weight) {
         return Format.supported().contains(weight.format()) ? weight.format() : WeightFormat.F32;
@@ -148,6 +154,7 @@ final class Upload implements AutoCloseable {
     private void pieceSent() {
         stream.mark(done[turn]);
         turn = (turn + 1) % PIECES;
+        progress.at(uploaded, all);
     }
 
     @Override

@@ -20,6 +20,10 @@ public record EngineOptions(WeightRequest weights, KvFormat kv, CompileOptions c
         return new EngineOptions(format, kv, compile, fuse);
     }
 
+    public EngineOptions withProgress(CompileOptions.Progress progress) {
+        return new EngineOptions(weights, kv, compile.withProgress(progress), fuse);
+    }
+
     public EngineOptions withKv(KvFormat format) {
         return new EngineOptions(weights, format, compile, fuse);
     }

@@ -3,11 +3,14 @@ package dev.millrace.bench.cli;
 import dev.millrace.bench.measure.Bench;
 import dev.millrace.bench.measure.BenchRow;
 import dev.millrace.core.MillraceException;
+import dev.millrace.core.executor.Executor;
+import dev.millrace.models.Engine;
 import dev.millrace.models.Model;
 import dev.millrace.models.cli.CliCommand;
-import dev.millrace.models.cli.DeviceOptions;
 import dev.millrace.models.cli.Interrupt;
+import dev.millrace.models.cli.Progress;
 import dev.millrace.models.cli.UsageException;
+import java.util.function.Consumer;
 import java.util.function.IntFunction;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -22,19 +25,8 @@ final class BenchCommand extends CliCommand {
     @Mixin
     private SweepOptions sweep;
 
-    @Option(
-            names = "-p",
-            paramLabel = "TOKENS",
-            converter = Counts.Converter.class,
-            description = "Prompt lengths to read: 512, or 16,512, or 128-512+128, or 16-1024*2; 0 for none (default: 512).")
-    private Counts prompts = Counts.of(512);
-
-    @Option(
-            names = "-n",
-            paramLabel = "TOKENS",
-            converter = Counts.Converter.class,
-            description = "Numbers of tokens to decode, written likewise; 0 for none (default: 128).")
-    private Counts decodes;
+    @Mixin
+    private LengthOptions lengths = new LengthOptions(Counts.of(512), Counts.of(128));
 
     @Option(
             names = {"-d", "--depth"},
@@ -57,19 +49,8 @@ final class BenchCommand extends CliCommand {
             description = "Also whole sequences of these lengths, in seconds, with and without a key/value cache.")
     private Counts sequences = Counts.of(0);
 
-    @Option(
-            names = "-r",
-            paramLabel = "N",
-            converter = DeviceOptions.Positive.class,
-            description = "Repeats after warming up; the median counts (default: 5).")
-    private Integer repeats = 5;
-
-    @Option(
-            names = {"-B", "--batch"},
-            paramLabel = "B",
-            converter = DeviceOptions.Positive.class,
-            description = "Sequences side by side (default: 1).")
-    private Integer batch = 1;
+    @Mixin
+    private RepeatOptions repeat = new RepeatOptions(5);
 
     @Option(
             names = "--format",
@@ -89,36 +70,44 @@ final class BenchCommand extends CliCommand {
         }
         try (RowWriter writer = new RowWriter(out(), format);
                 Model model = sweep.open()) {
-            if (decodes == null) {
-                decodes = Counts.of(model.config().encoder() ? 0 : 128);
-            }
-            sweep.each(model, this::say, (engine, executor) -> {
-                var setting = new Bench.Setting(model.name(), batch, repeats, Interrupt::requested);
-                try (Bench bench = new Bench(engine, executor, setting)) {
-                    rows(writer, prompts, logits == Logits.all ? bench::logits : bench::prompt);
-                    for (int depth : depths.values()) {
-                        rows(writer, decodes, n -> bench.decode(depth, n));
-                    }
-                    rows(writer, sequences, n -> bench.sequence(n, true));
-                    rows(writer, sequences, n -> bench.sequence(n, false));
-                }
-            });
+            Interrupt.rescue(writer::close);
+            sweep.each(model, this::say, (engine, executor) -> measure(writer, engine, executor));
             if (Interrupt.requested()) {
                 say("interrupted: " + writer.rows().size() + " rows were finished");
-            }
-            if (writer.rows().isEmpty()) {
+            } else if (writer.rows().isEmpty()) {
                 throw new MillraceException("nothing was measured: -p, -n and --sequence are all 0");
             }
         }
         return 0;
     }
 
-    private void rows(RowWriter writer, Counts counts, IntFunction<BenchRow> test) {
+    private void measure(RowWriter writer, Engine engine, Executor executor) {
+        Model model = engine.model();
+        Counts prompts = lengths.prompts();
+        Counts decodes = lengths.decodes(model);
+        long tests = prompts.tests() + decodes.tests() * depths.tests() + 2 * sequences.tests();
+        try (Progress progress = Progress.of("bench " + executor.name(), tests);
+                Bench bench = new Bench(
+                        engine, executor, new Bench.Setting(model.name(), repeat.batch(), repeat.repeats(), progress::stopped))) {
+            Consumer<BenchRow> finished = row -> {
+                progress.aside(() -> writer.write(row));
+                progress.step();
+            };
+            rows(prompts, logits == Logits.all ? bench::logits : bench::prompt, finished);
+            for (int depth : depths.values()) {
+                rows(decodes, n -> bench.decode(depth, n), finished);
+            }
+            rows(sequences, n -> bench.sequence(n, true), finished);
+            rows(sequences, n -> bench.sequence(n, false), finished);
+        }
+    }
+
+    private static void rows(Counts counts, IntFunction<BenchRow> test, Consumer<BenchRow> finished) {
         for (int n : counts.values()) {
             if (n > 0 && !Interrupt.requested()) {
                 BenchRow row = test.apply(n);
                 if (row != null) {
-                    writer.write(row);
+                    finished.accept(row);
                 }
             }
         }

@@ -14,20 +14,22 @@ import dev.millrace.core.executor.Executors;
 import dev.millrace.core.executor.Executors.Found;
 import dev.millrace.core.executor.MemoryUse;
 import dev.millrace.core.executor.RoofProbe;
+import dev.millrace.core.graph.Op;
 import dev.millrace.models.Engine;
 import dev.millrace.models.Model;
 import dev.millrace.models.cli.CliCommand;
-import dev.millrace.models.cli.DeviceOptions;
 import dev.millrace.models.cli.Interrupt;
+import dev.millrace.models.cli.Progress;
 import dev.millrace.models.cli.UsageException;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.time.temporal.ChronoUnit;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.CopyOnWriteArrayList;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -42,33 +44,11 @@ final class CompareCommand extends CliCommand {
     @Mixin
     private SweepOptions sweep = new SweepOptions("all");
 
-    @Option(
-            names = "-p",
-            paramLabel = "TOKENS",
-            converter = Counts.Converter.class,
-            description = "Prompt lengths (default: 16,64,256; those that the model has room for).")
-    private Counts prompts = Counts.of(16, 64, 256);
+    @Mixin
+    private LengthOptions lengths = new LengthOptions(Counts.of(16, 64, 256), Counts.of(32, 128));
 
-    @Option(
-            names = "-n",
-            paramLabel = "TOKENS",
-            converter = Counts.Converter.class,
-            description = "Numbers of tokens to decode (default: 32,128; 0 for encoders).")
-    private Counts decodes;
-
-    @Option(
-            names = "-r",
-            paramLabel = "N",
-            converter = DeviceOptions.Positive.class,
-            description = "Repeats after warming up; the median counts (default: 3).")
-    private Integer repeats = 3;
-
-    @Option(
-            names = {"-B", "--batch"},
-            paramLabel = "B",
-            converter = DeviceOptions.Positive.class,
-            description = "Sequences side by side (default: 1).")
-    private Integer batch = 1;
+    @Mixin
+    private RepeatOptions repeat = new RepeatOptions(3);
 
     @Option(
             names = "--cost",
@@ -85,31 +65,35 @@ final class CompareCommand extends CliCommand {
             description = "Where report.html and report.json go; made if absent (default: millrace-report).")
     private Path directory = Path.of("millrace-report");
 
+    private final List<Report.Run> runs = new CopyOnWriteArrayList<>();
+
     @Override
     protected int run() {
         costs.keySet().forEach(CompareCommand::known);
         List<Report.Jmh> benchmarks = jmh.stream().flatMap(file -> JmhResults.read(file).stream()).toList();
-        List<Report.Run> runs = new ArrayList<>();
-        String name;
         try (Model model = sweep.open()) {
-            name = model.name();
-            if (decodes == null) {
-                decodes = model.config().encoder() ? Counts.of(0) : Counts.of(32, 128);
-            }
-            sweep.each(model, this::say, (engine, executor) -> runs.add(measure(model, engine, executor)));
+            String name = model.name();
+            Interrupt.rescue(() -> write(name, benchmarks));
+            sweep.each(model, this::say, this::measure);
+            write(name, benchmarks);
         }
-        Map<String, String> absent = new TreeMap<>();
-        Executors.discover().stream().filter(f -> !f.available()).forEach(f -> absent.put(f.name(), f.reason()));
-        Report report = new Report(
-                name, commandLine(), Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), version(), machine(),
-                absent, runs, benchmarks);
-        ReportWriter.write(report, directory);
         if (Interrupt.requested()) {
             say("interrupted: the report holds what was finished");
         }
+        return 0;
+    }
+
+    /** Writes what was measured so far. */
+    private synchronized void write(String model, List<Report.Jmh> benchmarks) {
+        Map<String, String> absent = new TreeMap<>();
+        Executors.discover().stream().filter(f -> !f.available()).forEach(f -> absent.put(f.name(), f.reason()));
+        Report report = new Report(
+                model, commandLine(), Instant.now().truncatedTo(ChronoUnit.SECONDS).toString(), version(), machine(),
+                absent, List.copyOf(runs), benchmarks);
+        ReportWriter.write(report, directory);
         out().println(directory.resolve("report.html"));
         out().println(directory.resolve("report.json"));
-        return 0;
+        out().flush();
     }
 
     private static void known(String executor) {
@@ -118,39 +102,55 @@ final class CompareCommand extends CliCommand {
         }
     }
 
-    private Report.Run measure(Model model, Engine engine, Executor executor) {
-        List<BenchRow> rows = new ArrayList<>();
-        List<Phase> phases = new ArrayList<>();
+    /** The roofs come first: whenever the run is interrupted, what was measured by then is whole. */
+    private void measure(Engine engine, Executor executor) {
+        Model model = engine.model();
         int positions = model.config().maxPositions();
-        try (Bench bench = new Bench(engine, executor, new Bench.Setting(model.name(), batch, repeats, Interrupt::requested));
-                Profiler profiler = new Profiler(engine, executor, batch, repeats, Interrupt::requested)) {
-            for (int p : prompts.values()) {
-                add(rows, p > 0 && p < positions ? bench.prompt(p) : null);
+        List<Integer> prompts = lengths.prompts().values().stream().filter(p -> p > 0 && p < positions).toList();
+        List<Integer> decodes =
+                lengths.decodes(model).values().stream().filter(n -> n > 0 && n + Bench.CONTEXT < positions).toList();
+        int longest = prompts.stream().mapToInt(p -> p).max().orElse(0);
+        Report.Run run = started(engine, executor);
+        runs.add(run);
+        try (Progress progress = Progress.of("compare " + run.label(), prompts.size() + decodes.size() + 2L);
+                Bench bench = new Bench(
+                        engine, executor, new Bench.Setting(model.name(), repeat.batch(), repeat.repeats(), progress::stopped));
+                Profiler profiler = new Profiler(engine, executor, repeat.batch(), repeat.repeats(), progress::stopped)) {
+            for (int p : prompts) {
+                add(run, bench.prompt(p), progress);
             }
-            for (int n : decodes.values()) {
-                add(rows, n > 0 && n + Bench.CONTEXT < positions ? bench.decode(n) : null);
+            for (int n : decodes) {
+                add(run, bench.decode(n), progress);
             }
-            int longest = prompts.values().stream().filter(p -> p < positions).mapToInt(p -> p).max().orElse(0);
-            if (longest > 0 && !Interrupt.requested()) {
-                phases.add(profiler.prefill(longest));
-                if (!model.config().encoder()) {
-                    phases.add(profiler.decode(Math.min(longest, positions / 2)));
-                }
+            if (longest > 0) {
+                add(run, profiler.prefill(longest), progress);
             }
+            if (longest > 0 && !model.config().encoder()) {
+                add(run, profiler.decode(Math.min(longest, positions / 2)), progress);
+            }
+            run.memory().putAll(memory(engine)); // scratch has grown
         }
-        return run(engine, executor, rows, phases);
     }
 
-    private static void add(List<BenchRow> rows, BenchRow row) {
+    private static void add(Report.Run run, BenchRow row, Progress progress) {
         if (row != null) {
-            rows.add(row);
+            run.rows().add(row);
+            run.products().add(product(row, run.costPerMonth()));
+            progress.step();
         }
     }
 
-    private Report.Run run(Engine engine, Executor executor, List<BenchRow> rows, List<Phase> phases) {
+    private static void add(Report.Run run, Phase phase, Progress progress) {
+        if (phase != null) {
+            run.phases().add(phase);
+            progress.step();
+        }
+    }
+
+    /** A run with its roofs and no result yet. */
+    private Report.Run started(Engine engine, Executor executor) {
         Map<String, Double> values = new LinkedHashMap<>();
         Map<String, String> units = new LinkedHashMap<>();
-        String weights = rows.isEmpty() ? "native" : rows.getFirst().weights();
         try (RoofProbe probe = executor.roofs()) {
             for (RoofProbe.Kind kind : RoofProbe.Kind.values()) {
                 if (probe.kinds().contains(kind)) {
@@ -166,21 +166,31 @@ final class CompareCommand extends CliCommand {
                 units.put("COMPUTE", "GFLOP/s");
             }
         }
-        Double cost = costs.get(executor.name());
-        MemoryUse memory = engine.program().memory();
+        String weights = Bench.mainFormat(engine).label();
         return new Report.Run(
-                executor.name() + " " + weights,
+                executor.name() + " " + weights + (sweep.severalThreads() ? " x" + executor.threads() : ""),
                 executor.name(),
                 executor.device().name(),
                 executor.device().detail(),
                 weights,
-                cost,
-                Map.of("weights", memory.weights(), "mapped", memory.mapped(), "scratch", memory.scratch()),
+                costs.get(executor.name()),
+                new ConcurrentHashMap<>(memory(engine)),
                 values,
                 units,
-                rows,
-                rows.stream().map(row -> product(row, cost)).toList(),
-                phases);
+                new CopyOnWriteArrayList<>(),
+                new CopyOnWriteArrayList<>(),
+                new CopyOnWriteArrayList<>());
+    }
+
+    /** Bytes that the engine holds, and those that each token of context adds. */
+    private static Map<String, Long> memory(Engine engine) {
+        MemoryUse memory = engine.program().memory();
+        long perToken = engine.program().graph().attentions().stream()
+                .filter(Op.Attention::causal)
+                .mapToLong(a -> 2L * a.kvHeads() * a.headDim() * engine.options().kv().bytes())
+                .sum();
+        return Map.of(
+                "weights", memory.weights(), "mapped", memory.mapped(), "scratch", memory.scratch(), "cache_per_token", perToken);
     }
 
     private static Product product(BenchRow row, Double cost) {

@@ -16,6 +16,16 @@ public record Counts(List<Integer> values) {
         values = List.copyOf(values);
     }
 
+    /** How many there are, zeros left out. */
+    long tests() {
+        return values.stream().filter(n -> n > 0).count();
+    }
+
+    @Override
+    public String toString() {
+        return String.join(",", values.stream().map(String::valueOf).toList());
+    }
+
     static Counts of(Integer... values) {
         return new Counts(List.of(values));
     }

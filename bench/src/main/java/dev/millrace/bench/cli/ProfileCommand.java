@@ -8,9 +8,9 @@ import dev.millrace.core.MillraceException;
 import dev.millrace.models.Model;
 import dev.millrace.models.cli.CliCommand;
 import dev.millrace.models.cli.DeviceOptions;
-import dev.millrace.models.cli.Interrupt;
 import dev.millrace.models.cli.ModelOptions;
 import dev.millrace.models.cli.OutputOptions;
+import dev.millrace.models.cli.Progress;
 import dev.millrace.models.cli.Run;
 import java.io.IOException;
 import java.nio.file.Path;
@@ -51,19 +51,8 @@ final class ProfileCommand extends CliCommand {
             description = "Position at which a decode step is profiled; 0 leaves it out (default: 128).")
     private Integer position;
 
-    @Option(
-            names = "-r",
-            paramLabel = "N",
-            converter = DeviceOptions.Positive.class,
-            description = "Steps that are timed; the median counts (default: 5).")
-    private Integer repeats = 5;
-
-    @Option(
-            names = {"-B", "--batch"},
-            paramLabel = "B",
-            converter = DeviceOptions.Positive.class,
-            description = "Sequences side by side (default: 1).")
-    private Integer batch = 1;
+    @Mixin
+    private RepeatOptions repeat = new RepeatOptions(5);
 
     @Option(
             names = "--top",
@@ -83,15 +72,17 @@ final class ProfileCommand extends CliCommand {
         try (Run run = Run.open(modelOptions, deviceOptions, this::say, this::check)) {
             int at = position != null ? position : run.model().config().encoder() ? 0 : 128;
             List<Phase> phases = new ArrayList<>();
-            try (Profiler profiler = new Profiler(
-                    run.engine(), run.executor(), batch, repeats, Interrupt::requested)) {
+            try (Progress progress = Progress.of("profile", (prompt > 0 ? 1 : 0) + (at > 0 ? 1 : 0));
+                    Profiler profiler = new Profiler(
+                            run.engine(), run.executor(), repeat.batch(), repeat.repeats(), progress::stopped)) {
                 if (prompt > 0) {
-                    phases.add(profiler.prefill(prompt));
+                    add(phases, profiler.prefill(prompt));
+                    progress.step();
                 }
                 if (at > 0) {
-                    phases.add(profiler.decode(at));
+                    add(phases, profiler.decode(at));
                 }
-                if (trace != null) {
+                if (trace != null && !profiler.traced().isEmpty()) {
                     ChromeTrace.write(trace, run.model().name() + " on " + run.executor().name(), profiler.traced());
                     say("trace: " + trace + " (open it in ui.perfetto.dev)");
                 }
@@ -99,6 +90,12 @@ final class ProfileCommand extends CliCommand {
             print(run, phases);
         }
         return 0;
+    }
+
+    private static void add(List<Phase> phases, Phase phase) {
+        if (phase != null) {
+            phases.add(phase);
+        }
     }
 
     private void check(Model model) {
@@ -113,7 +110,7 @@ final class ProfileCommand extends CliCommand {
             json.put("model", run.model().name());
             json.put("executor", run.executor().name());
             json.put("device", run.executor().device().name());
-            json.put("batch", batch);
+            json.put("batch", repeat.batch());
             json.put("phases", phases);
             OutputOptions.print(out(), json);
         } else {

@@ -32,13 +32,14 @@ final class RowWriter implements AutoCloseable {
     private final Format format;
     private final List<BenchRow> rows = new ArrayList<>();
     private int[] widths;
+    private boolean closed;
 
     RowWriter(PrintWriter out, Format format) {
         this.out = out;
         this.format = format;
     }
 
-    void write(BenchRow row) {
+    synchronized void write(BenchRow row) {
         boolean first = rows.isEmpty();
         rows.add(row);
         switch (format) {
@@ -76,11 +77,13 @@ final class RowWriter implements AutoCloseable {
         return rows;
     }
 
+    /** Ends the output; once, whoever comes first. */
     @Override
-    public void close() {
-        if (format == Format.json) {
+    public synchronized void close() {
+        if (format == Format.json && !closed) {
             OutputOptions.print(out, rows);
         }
+        closed = true;
     }
 
     private static List<String> cells(BenchRow r) {

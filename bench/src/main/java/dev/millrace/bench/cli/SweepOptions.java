@@ -10,6 +10,7 @@ import dev.millrace.models.cli.ComputeOptions;
 import dev.millrace.models.cli.DeviceOptions;
 import dev.millrace.models.cli.Interrupt;
 import dev.millrace.models.cli.ModelOptions;
+import dev.millrace.models.cli.Run;
 import dev.millrace.models.cli.UsageException;
 import dev.millrace.quant.WeightRequest;
 import java.util.ArrayList;
@@ -80,6 +81,11 @@ final class SweepOptions {
         void visit(Engine engine, Executor executor);
     }
 
+    /** Whether runs differ in their threads. */
+    boolean severalThreads() {
+        return threads.values().size() > 1;
+    }
+
     Model open() {
         return model == null ? Model.embedded() : Model.open(model);
     }
@@ -95,7 +101,7 @@ final class SweepOptions {
                         if (Interrupt.requested()) {
                             return;
                         }
-                        try (Engine engine = Engine.open(model, executor, compute.engine(format))) {
+                        try (Engine engine = Run.engine(model, executor, compute.engine(format))) {
                             visitor.visit(engine, executor);
                         }
                     }

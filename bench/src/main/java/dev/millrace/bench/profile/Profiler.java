@@ -51,14 +51,14 @@ public final class Profiler implements AutoCloseable {
         this.roofline = new Roofline(engine.program().graph(), engine.weights(), roofs);
     }
 
-    /** Reading a prompt of {@code tokens} in every sequence. */
+    /** Reading a prompt of {@code tokens} in every sequence; null when stopped. */
     public Phase prefill(int tokens) {
         try (Workload load = load(tokens + 1)) {
             return phase("prefill", tokens, 0, 1, () -> load.prompt(tokens));
         }
     }
 
-    /** A step that decodes one token at position {@code context} of every sequence. */
+    /** A step that decodes one token at position {@code context} of every sequence; null when stopped. */
     public Phase decode(int context) {
         try (Workload load = load(context + DECODE_STEPS + 2)) {
             return phase("decode", 1, context, DECODE_STEPS, () -> load.decode(context, DECODE_STEPS));
@@ -74,9 +74,13 @@ public final class Profiler implements AutoCloseable {
         OpCost.Step step = new OpCost.Step(batch, tokens, causal() ? 1 : tokens, context, engine.options().kv());
         OpCost whole = OpCost.of(engine.program().graph(), output(), engine.weights(), step);
         double before = roofs.read(whole.streamedBytes());
-        Stats plain = Stats.of(Steady.seconds(repeats, stop, timing));
+        double[] seconds = Steady.seconds(repeats, stop, timing);
         List<Double> observed = new ArrayList<>();
         List<Step> kept = observe(steps, timing, observed);
+        if (observed.size() < repeats) {
+            return null;
+        }
+        Stats plain = Stats.of(seconds);
         Stats profiled = Stats.of(observed.stream().mapToDouble(d -> d).toArray());
         double read = Math.max(before, roofs.read(whole.streamedBytes()));
         traced.add(kept.getLast());
@@ -95,8 +99,10 @@ public final class Profiler implements AutoCloseable {
         List<Step> kept = new ArrayList<>();
         engine.program().observe(observer);
         try {
-            timing.getAsDouble();
-            for (int i = 0; i < repeats; i++) {
+            if (!stop.getAsBoolean()) {
+                timing.getAsDouble();
+            }
+            for (int i = 0; i < repeats && !stop.getAsBoolean(); i++) {
                 recorder.clear();
                 seconds.add(timing.getAsDouble());
                 List<Step> all = recorder.steps();

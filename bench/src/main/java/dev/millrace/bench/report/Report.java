@@ -30,7 +30,7 @@ public record Report(
         List<Jmh> jmh) {
 
     /**
-     * One device with one weight format.
+     * One device with one weight format. Rows, products and phases may grow while it is measured.
      *
      * @param label for tables and legends
      * @param costPerMonth as given with {@code --cost}; null where it was not

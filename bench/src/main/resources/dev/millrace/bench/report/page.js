@@ -75,8 +75,8 @@
 
   section('Memory and roofs');
   const kinds = [...new Set(runs.flatMap(run => Object.keys(run.roofs)))];
-  table(['device and weights', 'weights MiB', 'mapped MiB', 'scratch MiB', ...kinds.map(k => { const u = runs.map(r => r.units[k]).find(x => x); return `${k.toLowerCase()} ${u}`; })],
-    runs.map(run => [run.label, run.memory.weights / 1048576, run.memory.mapped / 1048576, run.memory.scratch / 1048576, ...kinds.map(k => run.roofs[k])]));
+  table(['device and weights', 'weights MiB', 'mapped MiB', 'scratch MiB', 'KiB per token of context', ...kinds.map(k => { const u = runs.map(r => r.units[k]).find(x => x); return `${k.toLowerCase()} ${u}`; })],
+    runs.map(run => [run.label, run.memory.weights / 1048576, run.memory.mapped / 1048576, run.memory.scratch / 1048576, run.memory.cache_per_token / 1024, ...kinds.map(k => run.roofs[k])]));
 
   if (report.jmh.length) {
     section('JMH', 'Scores of microbenchmarks; the further columns are a second: gigabytes, billions of operations, and their percentage of the roofs measured when the trial began.');

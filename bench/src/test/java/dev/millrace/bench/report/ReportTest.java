@@ -38,7 +38,7 @@ class ReportTest {
         OpRow sample = new OpRow("sample", "Sampler", "sampling", List.of("sample"), 1, 0, 0, 0, 0, null, "latency");
         return new Report.Run(
                 executor + " int4", executor, "a device", "detail", "int4", 500.0,
-                Map.of("weights", 1L << 20, "mapped", 0L, "scratch", 0L),
+                Map.of("weights", 1L << 20, "mapped", 0L, "scratch", 0L, "cache_per_token", 4096L),
                 Map.of("READ", 30 * speed, "COMPUTE", 200 * speed),
                 Map.of("READ", "GB/s", "COMPUTE", "GFLOP/s"),
                 List.of(

@@ -66,16 +66,21 @@ record DevicePeaks(String key, String measured, Map<Kind, Double> peaks, List<Ru
 
     private static DevicePeaks measure(String key, Found found, Device device) {
         try (Executor executor = found.provider().open(device.index(), ExecutorOptions.DEFAULT);
-                RoofProbe roofs = executor.roofs()) {
+                RoofProbe roofs = executor.roofs();
+                Progress progress = Progress.of("peaks of " + found.name(), roofs.kinds().size())) {
             Map<Kind, Double> peaks = new TreeMap<>();
             for (Kind kind : roofs.kinds()) {
+                Interrupt.check();
                 peaks.put(kind, roofs.measure(kind, 0, 0, MILLIS).median());
+                progress.step();
             }
             List<Rung> ladder = new ArrayList<>();
             if (roofs.kinds().contains(Kind.READ)) {
                 int most = executor.threads();
                 for (int threads = Math.min(1, most); threads <= most; threads = Math.max(threads + 1, Math.min(2 * threads, most))) {
                     for (long bytes = SMALLEST; bytes <= LARGEST; bytes *= 4) {
+                        Interrupt.check();
+                        progress.waiting();
                         ladder.add(new Rung(bytes, threads, roofs.measure(Kind.READ, threads, bytes, RUNG_MILLIS).median()));
                     }
                 }

@@ -1,5 +1,8 @@
 package dev.millrace.models.cli;
 
+import dev.millrace.core.MillraceException;
+import java.util.List;
+import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 
@@ -10,6 +13,7 @@ import java.util.concurrent.TimeUnit;
 public final class Interrupt {
     private static final long PATIENCE_SECONDS = 3;
     private static final CountDownLatch DONE = new CountDownLatch(1);
+    private static final List<Runnable> RESCUES = new CopyOnWriteArrayList<>();
     private static volatile boolean requested;
 
     private Interrupt() {}
@@ -29,10 +33,27 @@ public final class Interrupt {
         return requested;
     }
 
+    /** @throws MillraceException when the run shall stop; for work that only an exception ends */
+    public static void check() {
+        if (requested) {
+            throw new MillraceException("interrupted");
+        }
+    }
+
+    /**
+     * What saves the finished part of a result when an interrupted command does not return in time, because a step of it
+     * takes long. It runs on another thread while the command still runs.
+     */
+    public static void rescue(Runnable action) {
+        RESCUES.add(action);
+    }
+
     private static void onExit() {
         requested = true;
         try {
-            DONE.await(PATIENCE_SECONDS, TimeUnit.SECONDS);
+            if (!DONE.await(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+                RESCUES.forEach(Runnable::run);
+            }
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
         }

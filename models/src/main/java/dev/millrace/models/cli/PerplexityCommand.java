@@ -49,7 +49,10 @@ final class PerplexityCommand extends CliCommand {
             int[] tokens = model.tokenizer().encode(text, false);
             Perplexity result;
             try (Progress progress = Progress.of("perplexity", tokens.length)) {
-                result = Perplexity.of(run.engine(), tokens, ctx, progress::at);
+                result = Perplexity.of(run.engine(), tokens, ctx, done -> {
+                    Interrupt.check();
+                    progress.at(done);
+                });
             }
             if (output.json()) {
                 Map<String, Object> json = new LinkedHashMap<>();

@@ -1,29 +1,39 @@
 package dev.millrace.models.cli;
 
-import dev.millrace.core.MillraceException;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import me.tongfei.progressbar.ConsoleProgressBarConsumer;
 import me.tongfei.progressbar.ProgressBar;
 import me.tongfei.progressbar.ProgressBarBuilder;
 import me.tongfei.progressbar.ProgressBarStyle;
 
-/** A progress bar on standard error, for people: only on a terminal, and only once a command has taken two seconds. */
+/**
+ * A progress bar on standard error, for people: only on a terminal, only once the work has taken two seconds, and gone
+ * without a trace when the work is done.
+ */
 public final class Progress implements AutoCloseable {
     private static final long PATIENCE_NANOS = 2_000_000_000L;
+    private static final int REDRAW_MILLIS = 250;
 
     private final String task;
-    private final long steps;
     private final long start = System.nanoTime();
-    private final boolean terminal = System.console() != null && System.console().isTerminal();
+    private long all;
     private long done;
+    private boolean piped;
+    private Line line;
     private ProgressBar bar;
 
-    private Progress(String task, long steps) {
+    private Progress(String task, long all) {
         this.task = task;
-        this.steps = steps;
+        this.all = all;
     }
 
-    /** @param steps how many {@link #step}s there will be */
-    public static Progress of(String task, long steps) {
-        return new Progress(task, steps);
+    /** @param all how many {@link #step}s there will be */
+    public static Progress of(String task, long all) {
+        return new Progress(task, all);
     }
 
     /** One more step is done. */
@@ -31,25 +41,53 @@ public final class Progress implements AutoCloseable {
         at(done + 1);
     }
 
-    /**
-     * So many steps are done.
-     *
-     * @throws MillraceException when the run was interrupted meanwhile
-     */
+    /** So many steps are done. */
     public void at(long steps) {
-        if (Interrupt.requested()) {
-            throw new MillraceException("interrupted");
-        }
         done = steps;
-        if (terminal && bar == null && System.nanoTime() - start > PATIENCE_NANOS) {
+        waiting();
+    }
+
+    /** So many steps are done, of so many. */
+    public void at(long steps, long of) {
+        all = of;
+        at(steps);
+    }
+
+    /** No step is done, but time passes. */
+    public void waiting() {
+        if (bar == null && !piped && System.nanoTime() - start > PATIENCE_NANOS) {
+            piped = !StandardError.isTerminal();
+            if (piped) {
+                return;
+            }
+            line = new Line();
             bar = new ProgressBarBuilder()
                     .setTaskName(task)
-                    .setInitialMax(this.steps)
+                    .setInitialMax(all)
+                    .startsFrom(0, Duration.ofNanos(System.nanoTime() - start))
                     .setStyle(ProgressBarStyle.ASCII)
+                    .setUpdateIntervalMillis(REDRAW_MILLIS)
+                    .setConsumer(line)
                     .build();
         }
         if (bar != null) {
+            bar.maxHint(all);
             bar.stepTo(done);
+        }
+    }
+
+    /** Whether the run was interrupted; for work that ends by itself then. */
+    public boolean stopped() {
+        waiting();
+        return Interrupt.requested();
+    }
+
+    /** Prints something, with the bar out of the way. */
+    public void aside(Runnable print) {
+        if (line == null) {
+            print.run();
+        } else {
+            line.aside(print);
         }
     }
 
@@ -57,6 +95,43 @@ public final class Progress implements AutoCloseable {
     public void close() {
         if (bar != null) {
             bar.close();
+        }
+    }
+
+    /** The terminal's last line, which the bar redraws. */
+    private static final class Line extends ConsoleProgressBarConsumer {
+        private static final String ERASE = "\r\033[K";
+
+        private final PrintStream err;
+        private String shown = "";
+
+        Line() {
+            this(new PrintStream(new FileOutputStream(FileDescriptor.err), true, StandardCharsets.UTF_8));
+        }
+
+        private Line(PrintStream err) {
+            super(err, StandardError.columns() - 1);
+            this.err = err;
+        }
+
+        @Override
+        public synchronized void accept(String text) {
+            shown = text;
+            err.print(ERASE + text.substring(0, Math.min(text.length(), getMaxRenderedLength())));
+            err.flush();
+        }
+
+        synchronized void aside(Runnable print) {
+            err.print(ERASE);
+            err.flush();
+            print.run();
+            accept(shown);
+        }
+
+        @Override
+        public synchronized void close() {
+            err.print(ERASE);
+            err.flush();
         }
     }
 }

@@ -69,11 +69,14 @@ final class QuantizeCommand extends CliCommand {
                 out().printf("%-44s %-16s %-5s %-5s %12s %10s %10s%n", "tensor", "shape", "from", "to", "bytes", "max", "rms/ref");
             }
             Consumer<TensorReport> each = tensor -> {
-                progress.step();
+                Interrupt.check();
                 if (text) {
-                    out().println(row(tensor));
-                    out().flush();
+                    progress.aside(() -> {
+                        out().println(row(tensor));
+                        out().flush();
+                    });
                 }
+                progress.step();
             };
             Report report = gguf
                     ? Quantizer.toGguf(opened, format, target, each)

@@ -5,6 +5,7 @@ import dev.millrace.core.executor.Executor;
 import dev.millrace.core.executor.Executors;
 import dev.millrace.core.executor.Executors.Found;
 import dev.millrace.models.Engine;
+import dev.millrace.models.EngineOptions;
 import dev.millrace.models.Model;
 import java.util.List;
 import java.util.function.Consumer;
@@ -28,7 +29,7 @@ public record Run(Model model, Executor executor, Engine engine) implements Auto
         try {
             check.accept(model);
             executor = openExecutor(deviceOptions, say);
-            Engine engine = Engine.open(model, executor, deviceOptions.engineOptions(modelOptions.weights()));
+            Engine engine = engine(model, executor, deviceOptions.engineOptions(modelOptions.weights()));
             engine.notes().forEach(note -> say.accept("weights: " + note));
             return new Run(model, executor, engine);
         } catch (Throwable e) {
@@ -37,6 +38,16 @@ public record Run(Model model, Executor executor, Engine engine) implements Auto
             }
             model.close();
             throw e;
+        }
+    }
+
+    /** Lays a model out on a device, with a progress bar where that takes long. */
+    public static Engine engine(Model model, Executor executor, EngineOptions options) {
+        try (Progress progress = Progress.of("load, MiB", 0)) {
+            return Engine.open(model, executor, options.withProgress((done, all) -> {
+                Interrupt.check();
+                progress.at(done >> 20, all >> 20);
+            }));
         }
     }
 

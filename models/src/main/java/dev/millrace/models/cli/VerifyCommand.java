@@ -52,11 +52,14 @@ final class VerifyCommand extends CliCommand {
             new Verifier(run.executor(), reference, run.engine().options().kv())
                     .run(run.engine().program().graph(), run.engine().weights(), tokens, check -> {
                         checks.add(check);
-                        progress.step();
+                        Interrupt.check();
                         if (!output.json()) {
-                            out().println(row(check));
-                            out().flush();
+                            progress.aside(() -> {
+                                out().println(row(check));
+                                out().flush();
+                            });
                         }
+                        progress.step();
                     });
             if (output.json()) {
                 OutputOptions.print(out(), json(run, tokens.length, checks));
