@@ -17,7 +17,6 @@ import dev.millrace.core.profile.OpObserver;
 import dev.millrace.core.sampling.Sampling;
 import dev.millrace.cuda.driver.DeviceBuffer;
 import dev.millrace.cuda.driver.Geometry;
-import dev.millrace.cuda.driver.GpuGraph;
 import dev.millrace.cuda.driver.GpuStream;
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
@@ -40,6 +39,8 @@ final class CudaProgram implements Program {
     private final boolean wholeSlices;
     private final GpuStream stream;
     private final Recordings recordings;
+    private final Recordings observed;
+    private final Map<Shape, Marks.Layout> layouts = new HashMap<>();
     private final Map<String, List<Step>> needed = new HashMap<>();
     private final Map<Integer, Download> downloads = new HashMap<>();
     private final Set<CudaSession> sessions = new LinkedHashSet<>();
@@ -47,7 +48,6 @@ final class CudaProgram implements Program {
     private Decoder decoder;
     private OpObserver observer;
     private Marks marks;
-    private long clockOffset;
     private long tokens;
     private long launches;
     private long uploaded;
@@ -64,6 +64,7 @@ final class CudaProgram implements Program {
         this.maxTokens = lowered.maxTokens();
         this.stream = machine.stream();
         this.recordings = new Recordings(stream);
+        this.observed = new Recordings(stream);
         this.wholeSlices = !lowered.causal() || graph.nodes().stream().anyMatch(n -> n.op() instanceof Op.Pool);
     }
 
@@ -136,6 +137,9 @@ final class CudaProgram implements Program {
         use();
         run(batch, wanted, given ? target : null);
         stream.await();
+        if (observer != null) {
+            marks.reportCalls(observer);
+        }
     }
 
     int decode(CudaSession session, int[] prompt, Sampling sampling, int n, Session.TokenSink sink) {
@@ -149,7 +153,11 @@ final class CudaProgram implements Program {
             decoder = new Decoder(this, steps);
         }
         int last = run(batch, graph.output(Graph.LOGITS), null);
-        return decoder.run(session, last, sampling, n, sink);
+        int sampled = decoder.run(session, last, sampling, n, sink);
+        if (observer != null) {
+            marks.reportCalls(observer);
+        }
+        return sampled;
     }
 
     /**
@@ -216,6 +224,7 @@ final class CudaProgram implements Program {
             return;
         }
         recordings.clear();
+        observed.clear();
         a.reserve(Rows.TOKENS, chunks.rows());
         a.reserve(Rows.SELECTED, selected);
         a.reserve(Rows.SEQUENCES, chunks.sequences());
@@ -238,16 +247,13 @@ final class CudaProgram implements Program {
             launches += recorded ? 1 : machine.launches() - before;
             return;
         }
-        try (GpuGraph graph = stream.record(() -> {
-            marks.begin(stream);
+        observed.run(shape, true, () -> {
+            marks.begin();
             emit(shape, tables, marks);
-        })) {
-            stream.launch(graph);
-            launches++;
-            marks.fetch(stream);
-            stream.await();
-        }
-        marks.report(observer, rows, context, clockOffset);
+            layouts.put(shape, marks.layout());
+        });
+        launches++;
+        marks.report(observer, layouts.get(shape), rows, context);
     }
 
     private void emit(Shape shape, BatchTables tables, Marks marks) {
@@ -316,10 +322,13 @@ final class CudaProgram implements Program {
     public void observe(OpObserver observer) {
         use();
         if (observer != null && marks == null) {
-            marks = new Marks(machine.gpu(), machine.kernels().get("mark"), MARKS);
+            marks = new Marks(machine.gpu(), stream, machine.kernels().get("mark"), MARKS);
         }
-        if (observer != null) {
-            clockOffset = marks.clockOffset(stream);
+        if (this.observer == null && observer != null) {
+            marks.start();
+        }
+        if (this.observer != null && observer == null) {
+            marks.stop();
         }
         this.observer = observer;
     }
@@ -333,6 +342,7 @@ final class CudaProgram implements Program {
         List.copyOf(sessions).forEach(CudaSession::close);
         open = false;
         recordings.close();
+        observed.close();
         if (decoder != null) {
             decoder.close();
         }

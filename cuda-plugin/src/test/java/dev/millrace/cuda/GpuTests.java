@@ -19,8 +19,8 @@ public final class GpuTests {
 
     public static void main(String[] args) {
         LauncherDiscoveryRequest request = LauncherDiscoveryRequestBuilder.request()
-                .selectors(selectPackage("dev.millrace.cuda"), selectPackage("dev.millrace.models.arch"))
-                .filters(includeClassNamePatterns("dev\\.millrace\\.cuda\\..*Test", ".*\\.Golden.*Test"))
+                .selectors(selectPackage("dev.millrace.cuda"), selectPackage("dev.millrace.models"))
+                .filters(includeClassNamePatterns("dev\\.millrace\\.cuda\\..*Test", "dev\\.millrace\\.models\\..*Golden.*Test"))
                 .build();
         SummaryGeneratingListener summary = new SummaryGeneratingListener();
         LauncherFactory.create().execute(request, summary);

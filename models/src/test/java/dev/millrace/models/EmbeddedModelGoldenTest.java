@@ -13,10 +13,11 @@ import dev.millrace.models.arch.Golden;
 import dev.millrace.quant.WeightRequest;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Map;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.MethodSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -46,13 +47,21 @@ class EmbeddedModelGoldenTest {
         }
     }
 
-    @Test
-    void greedyTextIsThatOfPyTorch() {
+    static List<String> fastExecutors() {
+        return Executors.discover().stream()
+                .filter(found -> found.available() && !found.name().equals("reference"))
+                .map(Executors.Found::name)
+                .toList();
+    }
+
+    @ParameterizedTest
+    @MethodSource("fastExecutors")
+    void greedyTextIsThatOfPyTorch(String executorName) {
         int[] prompt = EXPECTED.get("input_ids").row(0);
         int[] expected = EXPECTED.get("greedy_ids").row(0);
         JsonNode said = JsonMapper.shared().readTree(Golden.folder("classics").resolve("expected.json"));
         try (Model model = Model.embedded();
-                Executor executor = open("cpu-simd");
+                Executor executor = open(executorName);
                 Engine engine = Engine.open(model, executor);
                 Session session = engine.newSession(expected.length)) {
             int[] prefix = model.tokenizer().encode(said.get("prompt").stringValue(), false);

@@ -15,6 +15,7 @@ public final class GpuStream implements AutoCloseable {
     private final Arguments arguments = new Arguments(arena);
     private final Handles.Host parameters;
     private final LaunchEx launchEx;
+    private StreamObserver observer;
     private boolean open = true;
 
     /** @param dependentLaunch whether the device knows programmatic dependent launch */
@@ -29,6 +30,21 @@ public final class GpuStream implements AutoCloseable {
         return arguments;
     }
 
+    /** Tells {@code observer} of every call from now on; null stops it. */
+    public void observe(StreamObserver observer) {
+        this.observer = observer;
+    }
+
+    private long now() {
+        return observer == null ? 0 : System.nanoTime();
+    }
+
+    private void called(String call, long start) {
+        if (observer != null) {
+            observer.called(call, start, System.nanoTime());
+        }
+    }
+
     /** Whether {@link #launchDependent} overlaps launches, or is the same as {@link #launch}. */
     public boolean overlaps() {
         return launchEx != null;
@@ -37,6 +53,7 @@ public final class GpuStream implements AutoCloseable {
     /** Runs {@code kernel} on what was written to {@link #arguments} once everything before it is done. */
     public void launch(Kernel kernel, Geometry g) {
         kernel.allowShared(g.sharedBytes());
+        long start = now();
         int code = JCudaDriver.cuLaunchKernel(
                 kernel.function(),
                 g.gridX(),
@@ -49,6 +66,7 @@ public final class GpuStream implements AutoCloseable {
                 stream,
                 parameters,
                 null);
+        called("cuLaunchKernel", start);
         if (code != 0) {
             throw Status.failure(code, "cuLaunchKernel", " (" + kernel.name() + ", " + g + ")");
         }
@@ -61,7 +79,9 @@ public final class GpuStream implements AutoCloseable {
             return;
         }
         kernel.allowShared(g.sharedBytes());
+        long start = now();
         int code = launchEx.launch(kernel.function().address(), g, arguments.pointers());
+        called("cuLaunchKernelEx", start);
         if (code != 0) {
             throw Status.failure(code, "cuLaunchKernelEx", " (" + kernel.name() + ", " + g + ")");
         }
@@ -69,18 +89,34 @@ public final class GpuStream implements AutoCloseable {
 
     /** Copies from pinned host memory; returns before it is done. */
     public void upload(MemorySegment pinned, long device, long bytes) {
+        if (observer != null) {
+            observer.copies("host to device", bytes);
+        }
+        long start = now();
         Status.check(
                 JCudaDriver.cuMemcpyHtoDAsync(
                         new Handles.Device(device), new Handles.Host(pinned.address()), bytes, stream),
                 "cuMemcpyHtoDAsync");
+        called("cuMemcpyHtoDAsync", start);
+        if (observer != null) {
+            observer.copied();
+        }
     }
 
     /** Copies to pinned host memory; returns before it is done. */
     public void download(long device, MemorySegment pinned, long bytes) {
+        if (observer != null) {
+            observer.copies("device to host", bytes);
+        }
+        long start = now();
         Status.check(
                 JCudaDriver.cuMemcpyDtoHAsync(
                         new Handles.Host(pinned.address()), new Handles.Device(device), bytes, stream),
                 "cuMemcpyDtoHAsync");
+        called("cuMemcpyDtoHAsync", start);
+        if (observer != null) {
+            observer.copied();
+        }
     }
 
     /** Copies within the device. */
@@ -100,7 +136,10 @@ public final class GpuStream implements AutoCloseable {
     public GpuGraph record(Runnable work) {
         CUgraph captured = capture(work);
         try {
-            return new GpuGraph(captured);
+            long start = now();
+            GpuGraph graph = new GpuGraph(captured);
+            called("cuGraphInstantiate", start);
+            return graph;
         } finally {
             JCudaDriver.cuGraphDestroy(captured);
         }
@@ -125,7 +164,9 @@ public final class GpuStream implements AutoCloseable {
 
     /** Replays a recording. */
     public void launch(GpuGraph graph) {
+        long start = now();
         int code = JCudaDriver.cuGraphLaunch(graph.exec(), stream);
+        called("cuGraphLaunch", start);
         if (code != 0) {
             throw Status.failure(code, "cuGraphLaunch", "");
         }
@@ -137,7 +178,10 @@ public final class GpuStream implements AutoCloseable {
 
     /** Waits until everything is done, and throws when something failed. */
     public void await() {
-        Status.check(JCudaDriver.cuStreamSynchronize(stream), "cuStreamSynchronize");
+        long start = now();
+        int code = JCudaDriver.cuStreamSynchronize(stream);
+        called("cuStreamSynchronize", start);
+        Status.check(code, "cuStreamSynchronize");
     }
 
     /** Whether everything is done; throws when something failed. */
