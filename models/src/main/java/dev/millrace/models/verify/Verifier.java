@@ -5,6 +5,7 @@ import dev.millrace.core.executor.Batch.Rows;
 import dev.millrace.core.executor.Batch.Slice;
 import dev.millrace.core.executor.CompileOptions;
 import dev.millrace.core.executor.Executor;
+import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.executor.Program;
 import dev.millrace.core.executor.Session;
@@ -29,6 +30,9 @@ import java.util.function.Consumer;
 public final class Verifier {
     /** What the errors of single ops may add up to in a whole model. */
     private static final double WHOLE_MODEL = 10;
+
+    private static final double STRICT = 1e-5;
+    private static final double HALF = 3e-3;
 
     private final Executor tested;
     private final Executor reference;
@@ -111,8 +115,9 @@ public final class Verifier {
     }
 
     /**
-     * Relative error allowed to an op. Beside float32 everything stays float32; beside a 16-bit format activations may
-     * be rounded to it, beside block formats to 8-bit integers.
+     * Relative error allowed to an op. Beside float32 everything stays float32, unless TF32, with the mantissa of a
+     * 16-bit float, was asked for; beside a 16-bit format activations may be rounded to it, beside block formats to 8-bit
+     * integers.
      */
     private double tolerance(Op op, Weights weights) {
         return switch (op) {
@@ -121,20 +126,16 @@ public final class Verifier {
                     .mapToDouble(part -> tolerance(weights.get(part.weight()).format()))
                     .max()
                     .orElseThrow();
-            case Op.Attention a -> tolerance(kv);
-            case Op.SelfAttention s -> tolerance(kv);
-            default -> tolerance(WeightFormat.F32);
+            case Op.Attention a -> tolerance(kv == KvFormat.F16 ? WeightFormat.F16 : WeightFormat.F32);
+            case Op.SelfAttention s -> tolerance(kv == KvFormat.F16 ? WeightFormat.F16 : WeightFormat.F32);
+            default -> STRICT;
         };
     }
 
-    private static double tolerance(KvFormat kv) {
-        return tolerance(kv == KvFormat.F16 ? WeightFormat.F16 : WeightFormat.F32);
-    }
-
-    private static double tolerance(WeightFormat format) {
+    private double tolerance(WeightFormat format) {
         return switch (format) {
-            case F32 -> 1e-5;
-            case F16, BF16 -> 3e-3;
+            case F32 -> tested.math() == ExecutorOptions.Math.F32 ? STRICT : HALF;
+            case F16, BF16 -> HALF;
             default -> 1.5e-2;
         };
     }
