@@ -2,6 +2,7 @@ package dev.millrace.bench.cli;
 
 import dev.millrace.bench.measure.Bench;
 import dev.millrace.bench.measure.BenchRow;
+import dev.millrace.bench.measure.Roofs;
 import dev.millrace.core.MillraceException;
 import dev.millrace.core.executor.Executor;
 import dev.millrace.models.Engine;
@@ -87,8 +88,9 @@ final class BenchCommand extends CliCommand {
         Counts decodes = lengths.decodes(model);
         long tests = prompts.tests() + decodes.tests() * depths.tests() + 2 * sequences.tests();
         try (Progress progress = Progress.of("bench " + executor.name(), tests);
-                Bench bench = new Bench(
-                        engine, executor, new Bench.Setting(model.name(), repeat.batch(), repeat.repeats(), progress::stopped))) {
+                Roofs roofs = new Roofs(executor)) {
+            var setting = new Bench.Setting(model.name(), repeat.batch(), repeat.repeats(), progress::stopped);
+            Bench bench = new Bench(engine, executor, roofs, setting);
             Consumer<BenchRow> finished = row -> {
                 progress.aside(() -> writer.write(row));
                 progress.step();

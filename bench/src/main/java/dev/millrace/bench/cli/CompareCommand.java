@@ -1,5 +1,6 @@
 package dev.millrace.bench.cli;
 
+import dev.millrace.bench.measure.AboveRoofException;
 import dev.millrace.bench.measure.Bench;
 import dev.millrace.bench.measure.BenchRow;
 import dev.millrace.bench.measure.Roofs;
@@ -30,6 +31,7 @@ import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Supplier;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -39,8 +41,6 @@ import picocli.CommandLine.Option;
         name = "compare",
         description = "Measures the same model on every device and weight format and writes report.html and report.json.")
 final class CompareCommand extends CliCommand {
-    private static final int ROOF_MILLIS = 300;
-
     @Mixin
     private SweepOptions sweep = new SweepOptions("all");
 
@@ -110,34 +110,37 @@ final class CompareCommand extends CliCommand {
         List<Integer> decodes =
                 lengths.decodes(model).values().stream().filter(n -> n > 0 && n + Bench.CONTEXT < positions).toList();
         int longest = prompts.stream().mapToInt(p -> p).max().orElse(0);
-        Report.Run run = started(engine, executor);
-        runs.add(run);
-        try (Progress progress = Progress.of("compare " + run.label(), prompts.size() + decodes.size() + 2L);
-                Bench bench = new Bench(
-                        engine, executor, new Bench.Setting(model.name(), repeat.batch(), repeat.repeats(), progress::stopped));
-                Profiler profiler = new Profiler(engine, executor, repeat.batch(), repeat.repeats(), progress::stopped)) {
-            for (int p : prompts) {
-                add(run, bench.prompt(p), progress);
-            }
-            for (int n : decodes) {
-                add(run, bench.decode(n), progress);
-            }
-            if (longest > 0) {
-                add(run, profiler.prefill(longest), progress);
-            }
-            if (longest > 0 && !model.config().encoder()) {
-                add(run, profiler.decode(Math.min(longest, positions / 2)), progress);
+        try (Roofs roofs = new Roofs(executor)) {
+            Report.Run run = started(engine, executor, roofs);
+            runs.add(run);
+            try (Progress progress = Progress.of("compare " + run.label(), prompts.size() + decodes.size() + 2L)) {
+                var setting = new Bench.Setting(model.name(), repeat.batch(), repeat.repeats(), progress::stopped);
+                Bench bench = new Bench(engine, executor, roofs, setting);
+                Profiler profiler = new Profiler(engine, roofs, repeat.batch(), repeat.repeats(), progress::stopped);
+                prompts.forEach(p -> add(run, () -> bench.prompt(p), progress));
+                decodes.forEach(n -> add(run, () -> bench.decode(n), progress));
+                if (longest > 0) {
+                    add(run, profiler.prefill(longest), progress);
+                }
+                if (longest > 0 && !model.config().encoder()) {
+                    add(run, profiler.decode(Math.min(longest, positions / 2)), progress);
+                }
             }
             run.memory().putAll(memory(engine)); // scratch has grown
         }
     }
 
-    private static void add(Report.Run run, BenchRow row, Progress progress) {
-        if (row != null) {
-            run.rows().add(row);
-            run.products().add(product(row, run.costPerMonth()));
-            progress.step();
+    private void add(Report.Run run, Supplier<BenchRow> test, Progress progress) {
+        try {
+            BenchRow row = Interrupt.requested() ? null : test.get();
+            if (row != null) {
+                run.rows().add(row);
+                run.products().add(product(row, run.costPerMonth()));
+            }
+        } catch (AboveRoofException e) {
+            progress.aside(() -> say("left out: " + e.getMessage()));
         }
+        progress.step();
     }
 
     private static void add(Report.Run run, Phase phase, Progress progress) {
@@ -148,23 +151,19 @@ final class CompareCommand extends CliCommand {
     }
 
     /** A run with its roofs and no result yet. */
-    private Report.Run started(Engine engine, Executor executor) {
+    private Report.Run started(Engine engine, Executor executor, Roofs roofs) {
         Map<String, Double> values = new LinkedHashMap<>();
         Map<String, String> units = new LinkedHashMap<>();
-        try (RoofProbe probe = executor.roofs()) {
-            for (RoofProbe.Kind kind : RoofProbe.Kind.values()) {
-                if (probe.kinds().contains(kind)) {
-                    values.put(kind.name(), probe.measure(kind, 0, 0, ROOF_MILLIS).median());
-                    units.put(kind.name(), kind.unit());
-                }
+        for (RoofProbe.Kind kind : RoofProbe.Kind.values()) {
+            if (roofs.has(kind)) {
+                values.put(kind.name(), roofs.rate(kind));
+                units.put(kind.name(), kind.unit());
             }
         }
-        try (Roofs roofs = new Roofs(executor)) {
-            double compute = roofs.compute(Bench.mainFormat(engine)) / 1e9;
-            if (!Double.isNaN(compute)) {
-                values.put("COMPUTE", compute);
-                units.put("COMPUTE", "GFLOP/s");
-            }
+        double compute = roofs.compute(Bench.mainFormat(engine)) / 1e9;
+        if (!Double.isNaN(compute)) {
+            values.put("COMPUTE", compute);
+            units.put("COMPUTE", "GFLOP/s");
         }
         String weights = Bench.mainFormat(engine).label();
         return new Report.Run(

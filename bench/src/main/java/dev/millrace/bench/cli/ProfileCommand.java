@@ -1,5 +1,6 @@
 package dev.millrace.bench.cli;
 
+import dev.millrace.bench.measure.Roofs;
 import dev.millrace.bench.profile.ChromeTrace;
 import dev.millrace.bench.profile.OpRow;
 import dev.millrace.bench.profile.Phase;
@@ -73,8 +74,9 @@ final class ProfileCommand extends CliCommand {
             int at = position != null ? position : run.model().config().encoder() ? 0 : 128;
             List<Phase> phases = new ArrayList<>();
             try (Progress progress = Progress.of("profile", (prompt > 0 ? 1 : 0) + (at > 0 ? 1 : 0));
-                    Profiler profiler = new Profiler(
-                            run.engine(), run.executor(), repeat.batch(), repeat.repeats(), progress::stopped)) {
+                    Roofs roofs = new Roofs(run.executor())) {
+                Profiler profiler =
+                        new Profiler(run.engine(), roofs, repeat.batch(), repeat.repeats(), progress::stopped);
                 if (prompt > 0) {
                     add(phases, profiler.prefill(prompt));
                     progress.step();

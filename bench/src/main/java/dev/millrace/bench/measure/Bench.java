@@ -15,7 +15,7 @@ import java.util.function.BooleanSupplier;
 import java.util.function.DoubleSupplier;
 
 /** Measures one engine, each figure beside its roof. */
-public final class Bench implements AutoCloseable {
+public final class Bench {
     /** A figure this far above its roof is noise of the roof; further is an error. */
     private static final double SLACK = 1.03;
 
@@ -34,11 +34,12 @@ public final class Bench implements AutoCloseable {
      */
     public record Setting(String model, int batch, int repeats, BooleanSupplier stop) {}
 
-    public Bench(Engine engine, Executor executor, Setting setting) {
+    /** @param roofs of the executor; the caller closes them */
+    public Bench(Engine engine, Executor executor, Roofs roofs, Setting setting) {
         this.engine = engine;
         this.executor = executor;
         this.setting = setting;
-        this.roofs = new Roofs(executor);
+        this.roofs = roofs;
         this.roofline = new Roofline(engine.program().graph(), engine.weights(), roofs);
     }
 
@@ -130,12 +131,11 @@ public final class Bench implements AutoCloseable {
                 Counters counters = counted(timing);
                 return row(test, tokens, steps, cost, shape, time, seconds, read, least, counters);
             }
-            if (attempt == TRIES) {
-                throw new MillraceException(
-                        "%s on %s took %.3g ms a step, less than the %.3g ms that the roofs measured round it allow;"
-                                        .formatted(test, executor.name(), time.median() * 1e3, least.seconds() * 1e3)
-                                + " other work must have slowed the roof's measurement: quiet the machine and run it again");
+            if (attempt < TRIES) {
+                roofs.raise();
+                continue;
             }
+            throw new AboveRoofException(test, executor.name(), time.median() * 1e3, least.seconds() * 1e3);
         }
     }
 
@@ -183,10 +183,5 @@ public final class Bench implements AutoCloseable {
     private Workload load(int capacity) {
         int vocabulary = engine.model().config().vocab();
         return new Workload(engine.program(), setting.batch(), capacity, engine.options().kv(), vocabulary);
-    }
-
-    @Override
-    public void close() {
-        roofs.close();
     }
 }

@@ -8,7 +8,6 @@ import dev.millrace.bench.measure.Steady;
 import dev.millrace.bench.measure.Workload;
 import dev.millrace.bench.profile.StepRecorder.Event;
 import dev.millrace.bench.profile.StepRecorder.Step;
-import dev.millrace.core.executor.Executor;
 import dev.millrace.core.graph.Graph;
 import dev.millrace.core.graph.Node;
 import dev.millrace.core.profile.OpCost;
@@ -23,12 +22,13 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.BooleanSupplier;
 import java.util.function.DoubleSupplier;
+import java.util.stream.Stream;
 
 /**
  * Times every op of a prefill and of a decode step. The step is timed first with nobody observing, then observed; both
  * are given, so that what observing costs and what no op explains can be seen.
  */
-public final class Profiler implements AutoCloseable {
+public final class Profiler {
     /** Decode steps in a row that are profiled together. */
     private static final int DECODE_STEPS = 16;
 
@@ -42,12 +42,13 @@ public final class Profiler implements AutoCloseable {
     private final OpObserver observer = new JfrObserver(recorder);
     private final List<Step> traced = new ArrayList<>();
 
-    public Profiler(Engine engine, Executor executor, int batch, int repeats, BooleanSupplier stop) {
+    /** @param roofs of the executor that runs the engine; the caller closes them */
+    public Profiler(Engine engine, Roofs roofs, int batch, int repeats, BooleanSupplier stop) {
         this.engine = engine;
         this.batch = batch;
         this.repeats = repeats;
         this.stop = stop;
-        this.roofs = new Roofs(executor);
+        this.roofs = roofs;
         this.roofline = new Roofline(engine.program().graph(), engine.weights(), roofs);
     }
 
@@ -114,22 +115,30 @@ public final class Profiler implements AutoCloseable {
         return kept;
     }
 
-    /** For every node, the median over the steps of the time of all its runs in a step. */
+    /**
+     * For every node, the mean of its time over the middle half of the steps, those neither fast nor slow as a whole. Medians
+     * of single ops would add up to less than any step took.
+     */
     private List<OpRow> rows(List<Step> steps, OpCost.Step step, double read) {
+        List<Step> sorted = new ArrayList<>(steps);
+        sorted.sort(Comparator.comparingDouble(s -> events(s).mapToDouble(Event::micros).sum()));
+        List<Step> middle = sorted.subList((steps.size() - 1) / 4, steps.size() - (steps.size() - 1) / 4);
         Map<String, Node> nodes = new LinkedHashMap<>();
-        Map<String, double[]> times = new LinkedHashMap<>();
-        for (int s = 0; s < steps.size(); s++) {
-            for (Event event : steps.get(s).events()) {
-                if (event.node() != null || event.name().equals(OpObserver.SAMPLE)) {
-                    nodes.put(event.name(), event.node());
-                    times.computeIfAbsent(event.name(), k -> new double[steps.size()])[s] += event.micros();
-                }
-            }
+        Map<String, Double> times = new LinkedHashMap<>();
+        for (Step each : middle) {
+            events(each).forEach(event -> {
+                nodes.put(event.name(), event.node());
+                times.merge(event.name(), event.micros() / middle.size(), Double::sum);
+            });
         }
         List<OpRow> rows = new ArrayList<>();
-        times.forEach((path, us) -> rows.add(row(path, nodes.get(path), Stats.of(us).median(), step, read)));
+        times.forEach((path, us) -> rows.add(row(path, nodes.get(path), us, step, read)));
         rows.sort(Comparator.comparingDouble(OpRow::us).reversed());
         return rows;
+    }
+
+    private static Stream<Event> events(Step step) {
+        return step.events().stream().filter(e -> e.node() != null || e.name().equals(OpObserver.SAMPLE));
     }
 
     private OpRow row(String path, Node node, double us, OpCost.Step step, double read) {
@@ -168,10 +177,5 @@ public final class Profiler implements AutoCloseable {
     private Workload load(int capacity) {
         return new Workload(
                 engine.program(), batch, capacity, engine.options().kv(), engine.model().config().vocab());
-    }
-
-    @Override
-    public void close() {
-        roofs.close();
     }
 }

@@ -1,8 +1,13 @@
 // Plots as SVG with d3: colours come from the page's style, so light and dark need nothing here.
 const Charts = (() => {
-  const W = 760, H = 380, M = { top: 12, right: 24, bottom: 46, left: 64 };
+  const WIDEST = 980, PAD = 29, M = { top: 12, right: 24, bottom: 46, left: 64 };
+  // drawn at the width it is shown in, so that text keeps its size on a phone
+  const W = Math.min(WIDEST, document.getElementById('page').clientWidth - 2 * PAD), H = Math.max(260, Math.round(W * 0.45));
   const color = i => `var(--c${i % 8})`;
-  const short = d3.format('.3~s');
+  const short = v => Math.abs(v) >= 1000 ? d3.format('.3~s')(v) : d3.format('.3~g')(v);
+  const few = W < 500 ? 4 : 6;
+
+  const decades = s => Math.log10(s.domain()[1] / s.domain()[0]);
 
   function frame(figure, title) {
     const svg = figure.append('svg').attr('viewBox', `0 0 ${W} ${H}`).attr('role', 'img').attr('aria-label', title);
@@ -19,7 +24,7 @@ const Charts = (() => {
   }
 
   function axes(svg, x, y, xLabel, yLabel) {
-    const ticks = s => s.base ? s.ticks(6).filter(t => { const m = t / Math.pow(10, Math.floor(Math.log10(t) + 1e-9)); return [1, 2, 5].some(k => Math.abs(m - k) < 1e-6); }) : s.ticks(6);
+    const ticks = s => s.base ? s.ticks(few).filter(t => { const m = t / Math.pow(10, Math.floor(Math.log10(t) + 1e-9)); return (W < 500 && decades(s) > 2 ? [1] : [1, 2, 5]).some(k => Math.abs(m - k) < 1e-6); }) : s.ticks(few);
     svg.append('g').attr('class', 'grid').selectAll('line').data(ticks(y)).join('line')
       .attr('x1', M.left).attr('x2', W - M.right).attr('y1', y).attr('y2', y);
     svg.append('g').attr('class', 'axis').attr('transform', `translate(0,${H - M.bottom})`)
@@ -73,12 +78,12 @@ const Charts = (() => {
         at += value;
       });
     });
-    svg.append('g').attr('class', 'axis').attr('transform', `translate(0,${h - 38})`).call(d3.axisBottom(x).ticks(6).tickFormat(short));
+    svg.append('g').attr('class', 'axis').attr('transform', `translate(0,${h - 38})`).call(d3.axisBottom(x).ticks(few).tickFormat(short));
     svg.append('text').attr('x', W / 2).attr('y', h - 4).attr('text-anchor', 'middle').text(xLabel);
     figure.append('figcaption').text(caption);
   }
 
-  // devices: [{name, read (GB/s), peak (GFLOP/s), points: [{x (FLOP/byte), y (GFLOP/s), label}]}]
+  // devices: [{name, read (GB/s), peak (GFLOP/s), points: [{x (FLOP/byte), y (GFLOP/s), label}]}]; clip keeps the slopes inside
   function roofline(parent, devices, caption) {
     const figure = parent.append('figure');
     legend(figure, devices.map(d => d.name));
@@ -100,7 +105,9 @@ const Charts = (() => {
         const g = d3.select(this);
         g.append('circle').attr('cx', x(p.x)).attr('cy', y(p.y)).attr('r', 5).attr('fill', color(i))
           .append('title').text(`${d.name}, ${p.label}: ${short(p.x)} FLOP/B, ${short(p.y)} GFLOP/s`);
-        g.append('text').attr('x', x(p.x) + 7).attr('y', y(p.y) + 4).text(p.label);
+        const left = x(p.x) > W - M.right - 60;
+        g.append('text').attr('class', 'point').attr('x', x(p.x) + (left ? -8 : 8)).attr('y', y(p.y) + 4)
+          .attr('text-anchor', left ? 'end' : 'start').style('fill', color(i)).text(p.label);
       });
     });
     figure.append('figcaption').text(caption);

@@ -16,8 +16,10 @@
   const rows = (run, kind) => run.rows.filter(r => new RegExp(`^${kind}[0-9]+$`).test(r.test))
     .map(r => ({ ...r, n: +r.test.slice(kind.length) })).sort((a, b) => a.n - b.n);
 
-  page.append('h1').text(`${report.model} on ${runs.length} ${runs.length === 1 ? 'run' : 'runs'}`);
+  page.append('h1').text(report.model);
   page.append('p').text(`Millrace ${report.version}, ${report.created}. ${Object.entries(report.machine).map(([k, v]) => `${k}: ${v}`).join(', ')}.`);
+  const devices = [...new Set(runs.map(run => `${run.executor}: ${run.device}, ${run.detail}`))];
+  page.append('ul').selectAll('li').data(devices).join('li').text(d => d);
   const again = page.append('p').text('Made by ');
   again.append('code').text(report.command);
   Object.entries(report.absent).forEach(([name, why]) => page.append('p').text(`${name} took no part: ${why}.`));
@@ -27,7 +29,7 @@
     runs.flatMap(run => run.rows.map(r => [run.label, r.test, r.tokens_per_s, r.stddev, r.gb_s, r.read_gb_s, r.gflop_s, r.percent_of_roof, r.roof, r.ttft_ms])), [0, 1, 8]);
 
   section('Latency, price and bandwidth', 'Latency of the whole prompt or of one token; latency times cost per month; and the gigabytes the memory could have delivered in that time. Less is better in each column.');
-  table(['device and weights', 'test', 'latency ms', 'least ms', 'latency × cost', 'bandwidth × latency, GB'],
+  table(['device and weights', 'test', 'latency ms', 'least ms', 'latency × cost, ms × price', 'bandwidth × latency, GB'],
     runs.flatMap(run => run.products.map(p => [run.label, p.test, p.latency_ms, p.least_ms, p.latency_cost, p.bandwidth_latency_gb])), [0, 1]);
 
   const prompts = runs.map(run => ({ name: run.label, points: rows(run, 'pp').map(r => [r.n, r.ttft_ms]) })).filter(s => s.points.length > 1);
@@ -43,9 +45,10 @@
 
   const roofed = runs.filter(run => run.roofs.READ && run.roofs.COMPUTE && run.phases.length);
   if (roofed.length) {
-    section('Roofline', 'Sloped: memory. Flat: arithmetic in the weights’ format. A point on the line leaves nothing on the table.');
+    section('Roofline', 'Sloped: the read bandwidth of a working set as large as a decode step’s. Flat: arithmetic in the weights’ format. A point on the line leaves nothing on the table.');
     Charts.roofline(page, roofed.map(run => ({
-      name: run.label, read: run.roofs.READ, peak: run.roofs.COMPUTE,
+      name: run.label, peak: run.roofs.COMPUTE,
+      read: d3.max(run.phases, p => p.read_gb_s) || run.roofs.READ,
       points: run.phases.map(p => {
         const bytes = d3.sum(p.ops, o => o.bytes), flops = d3.sum(p.ops, o => o.flops);
         return { label: p.phase, x: flops / bytes, y: flops / p.step_us / 1e3 };

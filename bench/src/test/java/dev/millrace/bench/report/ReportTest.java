@@ -16,6 +16,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
@@ -98,6 +99,9 @@ class ReportTest {
         String body = page.substring(page.indexOf("<main"), page.indexOf("</main>"));
         assertThat(body.split("<svg", -1)).as("time to first token, decoding, roofline, prefill, decode").hasSize(6);
         assertThat(body.split("<table", -1)).as("speed, latency, slowest ops, memory").hasSize(5);
+        assertThat(Pattern.compile("viewBox=\"0 0 (\\d+)").matcher(body).results().map(m -> Integer.parseInt(m.group(1))))
+                .as("plots are drawn as wide as a narrow window, so that their text stays readable")
+                .hasSize(5).allMatch(width -> width > 250 && width < 500);
         assertThat(body).contains("cpu-simd int4", "cuda int4", "cuda took no part: no NVIDIA driver", "layer.0.attn.qkv");
         assertThat(page).contains("<title>Millrace report</title>").as("no script in the data ran");
         assertThat(body).doesNotContain("NaN").doesNotContain("undefined");

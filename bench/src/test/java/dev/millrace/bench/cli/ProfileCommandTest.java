@@ -1,0 +1,189 @@
+package dev.millrace.bench.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import dev.millrace.core.executor.CompileOptions;
+import dev.millrace.core.executor.Device;
+import dev.millrace.core.executor.Executor;
+import dev.millrace.core.executor.ExecutorOptions;
+import dev.millrace.core.executor.ExecutorProvider;
+import dev.millrace.core.executor.Executors;
+import dev.millrace.core.executor.Probe;
+import dev.millrace.core.executor.Program;
+import dev.millrace.core.executor.RoofProbe;
+import dev.millrace.core.executor.Support;
+import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Op;
+import dev.millrace.core.tensor.Shape;
+import dev.millrace.core.tensor.Weight;
+import dev.millrace.core.tensor.WeightFormat;
+import dev.millrace.core.tensor.Weights;
+import dev.millrace.models.cli.Main;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.lang.foreign.MemorySegment;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Set;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import tools.jackson.databind.JsonNode;
+import tools.jackson.databind.json.JsonMapper;
+
+class ProfileCommandTest {
+    private static final String SLOWED = "layer.3.attn.o";
+    private static final long PAUSE_NANOS = 20_000_000;
+
+    @TempDir
+    private Path services;
+
+    @Test
+    void aSlowedKernelIsTheFirstLineOfEachPhase() throws IOException {
+        String text = profile("--top", "3");
+        List<String> lines = text.lines().map(String::strip).toList();
+        List<String> first = lines.stream()
+                .filter(line -> line.startsWith("path "))
+                .map(header -> lines.get(lines.indexOf(header) + 1))
+                .toList();
+        assertThat(first).as(text).hasSize(2).allSatisfy(line -> assertThat(line).startsWith(SLOWED + " "));
+    }
+
+    @Test
+    void theTableIsSortedByTimeAndItsSumAndRemainderMakeTheStep() throws IOException {
+        for (JsonNode phase : JsonMapper.shared().readTree(profile("--format", "json")).get("phases")) {
+            double sum = 0;
+            double before = Double.MAX_VALUE;
+            for (JsonNode op : phase.get("ops")) {
+                assertThat(op.get("us").doubleValue()).isBetween(0.0, before);
+                before = op.get("us").doubleValue();
+                sum += before;
+            }
+            assertThat(phase.get("ops").get(0).get("path").stringValue()).isEqualTo(SLOWED);
+            assertThat(phase.get("ops").get(0).get("us").doubleValue()).isGreaterThan(PAUSE_NANOS * 1e-3);
+            assertThat(phase.get("sum_us").doubleValue()).isCloseTo(sum, within(1e-6 * sum));
+            assertThat(phase.get("sum_us").doubleValue() + phase.get("remainder_us").doubleValue())
+                    .isCloseTo(phase.get("step_us").doubleValue(), within(1e-6 * sum));
+        }
+    }
+
+    private String profile(String... more) throws IOException {
+        Path file = Files.createDirectories(services.resolve("META-INF/services")).resolve(ExecutorProvider.class.getName());
+        Files.writeString(file, Provider.class.getName());
+        StringWriter out = new StringWriter();
+        StringWriter err = new StringWriter();
+        Thread thread = Thread.currentThread();
+        ClassLoader own = thread.getContextClassLoader();
+        try (URLClassLoader plugin = new URLClassLoader(new URL[] {services.toUri().toURL()}, own)) {
+            thread.setContextClassLoader(plugin);
+            String[] line = Stream.concat(
+                            Stream.of("profile", "-e", "slowed", "-p", "3", "-n", "4", "-r", "2"),
+                            Stream.of(more))
+                    .toArray(String[]::new);
+            int exit = Main.run(line, new PrintWriter(out), new PrintWriter(err));
+            assertThat(exit).as(err.toString()).isZero();
+        } finally {
+            thread.setContextClassLoader(own);
+        }
+        return out.toString();
+    }
+
+    /** The reference executor, one of whose matrices takes its time whenever it is read. */
+    public static final class Provider implements ExecutorProvider {
+        @Override
+        public String name() {
+            return "slowed";
+        }
+
+        @Override
+        public Probe probe() {
+            return new Probe.Available(List.of(new Device(0, "slowed", 0, "one op pauses")));
+        }
+
+        @Override
+        public int priority() {
+            return 0;
+        }
+
+        @Override
+        public Executor open(int device, ExecutorOptions options) {
+            return new Slowed(Executors.named("reference").open());
+        }
+    }
+
+    private record Slowed(Executor reference) implements Executor {
+        @Override
+        public String name() {
+            return "slowed";
+        }
+
+        @Override
+        public Device device() {
+            return reference.device();
+        }
+
+        @Override
+        public Support supports(Op op) {
+            return reference.supports(op);
+        }
+
+        @Override
+        public Set<WeightFormat> formats() {
+            return reference.formats();
+        }
+
+        @Override
+        public Program compile(Graph graph, Weights weights, CompileOptions options) {
+            Weights slowed = weights.map((name, weight) -> name.equals(SLOWED + ".weight") ? new Pausing(weight) : weight);
+            return reference.compile(graph, slowed, options);
+        }
+
+        @Override
+        public RoofProbe roofs() {
+            return reference.roofs();
+        }
+
+        @Override
+        public void close() {
+            reference.close();
+        }
+    }
+
+    private record Pausing(Weight weight) implements Weight {
+        @Override
+        public String name() {
+            return weight.name();
+        }
+
+        @Override
+        public Shape shape() {
+            return weight.shape();
+        }
+
+        @Override
+        public WeightFormat format() {
+            return weight.format();
+        }
+
+        @Override
+        public void copyRows(long from, long count, MemorySegment target) {
+            weight.copyRows(from, count, target);
+        }
+
+        @Override
+        public void decodeRows(long from, long count, float[] target, int offset) {
+            if (from == 0) {
+                long until = System.nanoTime() + PAUSE_NANOS;
+                while (System.nanoTime() < until) {
+                    Thread.onSpinWait();
+                }
+            }
+            weight.decodeRows(from, count, target, offset);
+        }
+    }
+}
