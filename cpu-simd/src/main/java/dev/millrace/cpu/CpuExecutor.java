@@ -12,6 +12,7 @@ import dev.millrace.core.graph.Op;
 import dev.millrace.core.tensor.WeightFormat;
 import dev.millrace.core.tensor.Weights;
 import dev.millrace.cpu.matmul.PackedLinear;
+import dev.millrace.cpu.matmul.WeightMemory;
 import dev.millrace.cpu.pool.WorkerPool;
 import dev.millrace.cpu.roof.CpuRoofs;
 import java.util.Arrays;
@@ -28,6 +29,8 @@ final class CpuExecutor implements Executor {
         int workers = options.threads() == 0 ? cores : options.threads();
         PerformanceCliff.check(workers, cores);
         this.pool = new WorkerPool(workers);
+        // linking its system calls takes 20 ms of a start: while others prepare what is to be compiled
+        Thread.ofPlatform().daemon().name("cpu-simd memory").start(WeightMemory::prepare);
         this.device = new Device(
                 0, Machine.processor(), Machine.memoryBytes(), Lanes.BITS + "-bit vectors, " + workers + " workers");
     }

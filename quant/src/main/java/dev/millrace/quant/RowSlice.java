@@ -24,6 +24,12 @@ final class RowSlice extends View {
     }
 
     @Override
+    public boolean copyColumns(long from, long count, MemorySegment target) {
+        Objects.checkFromIndexSize(from, count, shape().rows());
+        return base.copyColumns(first + from, count, target);
+    }
+
+    @Override
     void copy(long from, long count, MemorySegment target) {
         base.copyRows(first + from, count, target);
     }

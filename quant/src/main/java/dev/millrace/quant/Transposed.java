@@ -3,6 +3,7 @@ package dev.millrace.quant;
 import dev.millrace.core.tensor.Shape;
 import dev.millrace.core.tensor.Weight;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 import java.util.Optional;
 
 /**
@@ -23,6 +24,21 @@ final class Transposed extends View {
     @Override
     public Optional<MemorySegment> segment() {
         return base.shape().rows() == 1 || base.shape().columns() == 1 ? base.segment() : Optional.empty();
+    }
+
+    @Override
+    public boolean copyColumns(long from, long count, MemorySegment target) {
+        Objects.checkFromIndexSize(from, count, shape().rows());
+        Optional<MemorySegment> memory = base.segment();
+        if (memory.isEmpty()) {
+            return false;
+        }
+        long stride = format().rowBytes(base.shape().columns());
+        long bytes = format().rowBytes(count);
+        for (long column = 0; column < base.shape().rows(); column++) {
+            MemorySegment.copy(memory.get(), column * stride + format().rowBytes(from), target, column * bytes, bytes);
+        }
+        return true;
     }
 
     /** 16-bit elements are moved as they are, through arrays, which are fast before the JIT has seen them too. */

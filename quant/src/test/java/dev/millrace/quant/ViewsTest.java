@@ -35,6 +35,7 @@ class ViewsTest {
             assertThat(view.shape()).isEqualTo(new Shape(columns, rows));
             assertReads(view, expected);
             assertReads(Views.transposed("t", computed(base)), expected);
+            assertThat(view.copyColumns(0, 0, MemorySegment.NULL)).isTrue();
         }
     }
 
@@ -227,11 +228,29 @@ class ViewsTest {
                         : Views.of("again", new Shape(count, columns), weight.format(), MemorySegment.ofArray(bytes(weight, from, count)));
                 if (again != null) {
                     Same.floats(again.floats(), wanted);
+                    assertColumns(weight, from, wanted);
                 }
             }
         }
         weight.segment().ifPresent(s -> Same.floats(
                 Views.of("s", weight.shape(), weight.format(), s).floats(), expected));
+    }
+
+    /** Where the weight can be read column by column, too, it gives the same. */
+    private static void assertColumns(Weight weight, long from, float... wanted) {
+        int columns = (int) weight.shape().columns();
+        int count = wanted.length / columns;
+        if (weight.format().quantized()) {
+            assertThat(weight.copyColumns(from, count, MemorySegment.NULL)).isFalse();
+            return;
+        }
+        MemorySegment turned = MemorySegment.ofArray(new byte[wanted.length * weight.format().blockBytes()]);
+        if (weight.copyColumns(from, count, turned)) {
+            float[] read = Views.of("turned", new Shape(columns, count), weight.format(), turned).floats();
+            for (int i = 0; i < wanted.length; i++) {
+                assertThat(read[i % columns * count + i / columns]).isEqualTo(wanted[i]);
+            }
+        }
     }
 
     private static byte[] bytes(Weight weight, long from, long count) {

@@ -80,7 +80,12 @@ public final class Executors {
 
     /** The preferred available executor. */
     public static Found best() {
-        return discover().stream()
+        return best(discover());
+    }
+
+    /** The preferred available executor of those that {@link #discover} gave. */
+    public static Found best(List<Found> found) {
+        return found.stream()
                 .filter(Found::available)
                 .findFirst()
                 .orElseThrow(() -> new MillraceException("no executor can run here; see: millrace devices"));
@@ -92,7 +97,11 @@ public final class Executors {
      * @throws MillraceException when there is none of that name (lists those there are) or it is not available (says why)
      */
     public static Found named(String name) {
-        List<Found> all = discover();
+        return named(discover(), name);
+    }
+
+    /** The executor of that name of those that {@link #discover} gave; as {@link #named(String)}. */
+    public static Found named(List<Found> all, String name) {
         Found found = all.stream()
                 .filter(f -> f.name().equals(name))
                 .findFirst()

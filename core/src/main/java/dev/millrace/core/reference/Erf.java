@@ -4,10 +4,10 @@ package dev.millrace.core.reference;
  * The error function to double precision: its Maclaurin series near zero, its continued fraction beyond (Abramowitz and
  * Stegun, Handbook of Mathematical Functions, 7.1.6 and 7.1.14).
  */
-final class Erf {
+public final class Erf {
     private Erf() {}
 
-    static double erf(double x) {
+    public static double erf(double x) {
         double a = Math.abs(x);
         double y = a < 2.5 ? series(a) : a < 6 ? 1 - complement(a) : 1;
         return Math.copySign(y, x);

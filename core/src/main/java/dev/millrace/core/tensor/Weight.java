@@ -30,6 +30,14 @@ public interface Weight {
      */
     void copyRows(long from, long count, MemorySegment target);
 
+    /**
+     * Writes rows {@code [from, from + count)} column by column, {@code count} elements each, where the weight is stored
+     * so and its elements are plain floats; does nothing and returns false elsewhere.
+     */
+    default boolean copyColumns(long from, long count, MemorySegment target) {
+        return false;
+    }
+
     /** Writes rows {@code [from, from + count)} as floats to {@code target} from {@code offset}, row after row. */
     void decodeRows(long from, long count, float[] target, int offset);
 

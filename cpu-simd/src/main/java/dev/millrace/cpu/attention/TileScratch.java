@@ -32,9 +32,10 @@ final class TileScratch {
 
     final int[] last;
     private final float[] scores;
-    private final float[] highest;
-    private final float[] sums;
-    private final float[] out;
+    final float[] highest;
+    final float[] sums;
+    /** [rows, padded]. */
+    final float[] out;
     /** Address of one tile of keys and, behind it, values as floats, when the cache holds float16. */
     private final long wide;
 
@@ -77,6 +78,15 @@ final class TileScratch {
      * {@link #q}, which is used up.
      */
     void add(KvCache cache, int head, int count, int from, int to) {
+        if (PlainAttention.start(cache.format()).cold(2L * count * (to - from) * headDim)) {
+            PlainAttention.add(this, cache, head, count, from, to);
+        } else {
+            addVectors(cache, head, count, from, to);
+        }
+    }
+
+    /** {@link #add} by vectors, compiled or not. */
+    void addVectors(KvCache cache, int head, int count, int from, int to) {
         boolean halves = cache.format() == KvFormat.F16 && count < 4 && padded % (4 * L) == 0;
         if (halves) {
             Elementwise.scale(q, 0, count * headDim, HalfKernels.FACTOR);

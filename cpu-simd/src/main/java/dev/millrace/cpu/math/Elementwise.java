@@ -11,6 +11,15 @@ public final class Elementwise {
 
     /** y[yAt + i] = act(x[xAt + i]) for i in [0, n). */
     public static void activate(Act act, float[] x, int xAt, float[] y, int yAt, int n) {
+        if (PlainMath.COLD_ACTS[act.ordinal()].cold(PlainMath.ACT_OPERATIONS * n)) {
+            PlainMath.activate(act, x, xAt, y, yAt, n);
+        } else {
+            activateVectors(act, x, xAt, y, yAt, n);
+        }
+    }
+
+    /** {@link #activate} by vectors, compiled or not. */
+    static void activateVectors(Act act, float[] x, int xAt, float[] y, int yAt, int n) {
         switch (act) {
             case GELU -> gelu(x, xAt, y, yAt, n);
             case GELU_TANH -> geluTanh(x, xAt, y, yAt, n);

@@ -14,12 +14,32 @@ public final class Norms {
     /** y = x / sqrt(mean(x^2) + epsilon) * gain (+ bias); bias may be null. */
     public static void rms(
             float[] x, int xAt, float[] y, int yAt, int n, float[] gain, float[] bias, float epsilon) {
+        if (PlainMath.COLD_NORMS.cold(n)) {
+            PlainMath.normalize(x, xAt, y, yAt, n, gain, bias, epsilon, 0f);
+        } else {
+            rmsVectors(x, xAt, y, yAt, n, gain, bias, epsilon);
+        }
+    }
+
+    /** {@link #rms} by vectors, compiled or not. */
+    static void rmsVectors(
+            float[] x, int xAt, float[] y, int yAt, int n, float[] gain, float[] bias, float epsilon) {
         float scale = (float) (1 / Math.sqrt(sumOfSquares(x, xAt, n, 0f) / n + epsilon));
         write(x, xAt, y, yAt, n, gain, bias, 0f, scale);
     }
 
     /** y = (x - mean) / sqrt(variance + epsilon) * gain + bias; bias may be null. */
     public static void layer(
+            float[] x, int xAt, float[] y, int yAt, int n, float[] gain, float[] bias, float epsilon) {
+        if (PlainMath.COLD_NORMS.cold(n)) {
+            PlainMath.normalize(x, xAt, y, yAt, n, gain, bias, epsilon, PlainMath.mean(x, xAt, n));
+        } else {
+            layerVectors(x, xAt, y, yAt, n, gain, bias, epsilon);
+        }
+    }
+
+    /** {@link #layer} by vectors, compiled or not. */
+    static void layerVectors(
             float[] x, int xAt, float[] y, int yAt, int n, float[] gain, float[] bias, float epsilon) {
         float mean = sum(x, xAt, n) / n;
         float scale = (float) (1 / Math.sqrt(sumOfSquares(x, xAt, n, mean) / n + epsilon));

@@ -37,7 +37,7 @@ final class Bf16Panels implements PanelKernels {
 
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
-        Packing.shorts(source, inputs, target);
+        Packing.write(Packing.turned(source, inputs), target);
     }
 
     @Override

@@ -38,8 +38,15 @@ final class F16Panels implements PanelKernels {
 
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
-        boolean scaled = Halves.header(target, Packing.largestHalf(source, 2L * ROWS * inputs, 2));
-        Packing.halves(source, inputs, target + Halves.HEADER, scaled);
+        write(Packing.turned(source, inputs), target);
+    }
+
+    /** Writes a panel of [column][row] halves, which it changes. */
+    static void write(short[] panel, long target) {
+        if (Halves.header(target, Packing.largestHalf(panel, 1))) {
+            Halves.scale(panel);
+        }
+        Packing.write(panel, target + Halves.HEADER);
     }
 
     @Override

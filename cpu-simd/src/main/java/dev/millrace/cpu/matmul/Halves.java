@@ -36,6 +36,13 @@ final class Halves {
         return Panel.ALL.get(JAVA_FLOAT, panel);
     }
 
+    /** Multiplies all by 2^10. */
+    static void scale(short[] halves) {
+        for (int i = 0; i < halves.length; i++) {
+            halves[i] = scaled(halves[i]);
+        }
+    }
+
     /** A half times 2^10. */
     static short scaled(short half) {
         if ((half & 0x7C00) != 0) {

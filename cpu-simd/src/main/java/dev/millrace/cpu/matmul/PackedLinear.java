@@ -3,6 +3,7 @@ package dev.millrace.cpu.matmul;
 import dev.millrace.core.MillraceException;
 import dev.millrace.core.tensor.Weight;
 import dev.millrace.core.tensor.WeightFormat;
+import dev.millrace.cpu.ColdStart;
 import dev.millrace.cpu.math.Elementwise;
 import dev.millrace.cpu.pool.WorkerPool;
 import java.lang.foreign.Arena;
@@ -30,8 +31,8 @@ public final class PackedLinear {
     private record Part(
             PanelKernels kernels, ColdStart start, long address, long offsets, int rows, int panels, int firstOutput) {
         /** Whether the JIT has yet to compile the kernels. */
-        boolean cold() {
-            return start != null && !start.over();
+        boolean cold(long operations) {
+            return start != null && start.cold(operations);
         }
     }
 
@@ -194,8 +195,8 @@ public final class PackedLinear {
 
     private void sums(Activations x, Part part, int panel, float[] sums, int worker) {
         long address = part.address + panel * part.kernels.panelBytes(inputs);
-        if (part.cold()) {
-            ColdStart.sums(part.kernels, address, inputs, x, sums);
+        if (part.cold((long) x.tokens * inputs * Panel.ROWS)) {
+            PlainProduct.sums(part.kernels, address, inputs, x, sums);
             return;
         }
         if (x.tokens == 1) {
@@ -278,6 +279,9 @@ public final class PackedLinear {
         boolean offset = kernels == Q4Panels.Q4_1;
         long offsets = offset ? memory.allocate(panels * offsetBytes(inputs)).address() : 0;
         long rowBytes = weight.format().rowBytes(inputs);
+        if (ColumnPacking.pack(weight, kernels, address, pool)) {
+            return new Part(kernels, PlainProduct.start(kernels), address, offsets, rows, panels, firstOutput);
+        }
         pool.run((worker, workers) -> {
             try (Arena arena = Arena.ofConfined()) {
                 MemorySegment source = arena.allocate(rowBytes * Panel.ROWS, 64);
@@ -294,7 +298,7 @@ public final class PackedLinear {
                 }
             }
         });
-        return new Part(kernels, ColdStart.wanted(kernels), address, offsets, rows, panels, firstOutput);
+        return new Part(kernels, PlainProduct.start(kernels), address, offsets, rows, panels, firstOutput);
     }
 
     private static long offsetBytes(int inputs) {

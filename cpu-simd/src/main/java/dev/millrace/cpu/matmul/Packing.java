@@ -31,40 +31,31 @@ final class Packing {
         }
     }
 
-    /** {@link Panel#ROWS} rows of 16-bit elements to [column][row]. */
-    static void shorts(MemorySegment rows, int columns, long target) {
-        turn(elements(rows, columns), columns, target);
-    }
-
-    /** {@link Panel#ROWS} rows of half floats to [column][row], times 2^10 where {@code scaled}. */
-    static void halves(MemorySegment rows, int columns, long target, boolean scaled) {
-        short[] halves = elements(rows, columns);
-        if (scaled) {
-            for (int i = 0; i < halves.length; i++) {
-                halves[i] = Halves.scaled(halves[i]);
-            }
-        }
-        turn(halves, columns, target);
-    }
-
-    /** Through arrays: access to memory segments is slow until it is compiled, and packing comes first in a process. */
-    private static short[] elements(MemorySegment rows, int columns) {
-        short[] elements = new short[ROWS * columns];
-        MemorySegment.copy(rows, JAVA_SHORT_UNALIGNED, 0, elements, 0, elements.length);
-        return elements;
-    }
-
-    private static void turn(short[] rows, int columns, long target) {
+    /**
+     * {@link Panel#ROWS} rows of 16-bit elements as [column][row]. Through arrays: access to memory segments is slow until
+     * it is compiled, and packing comes first in a process.
+     */
+    static short[] turned(MemorySegment source, int columns) {
+        short[] rows = new short[ROWS * columns];
+        MemorySegment.copy(source, JAVA_SHORT_UNALIGNED, 0, rows, 0, rows.length);
         short[] turned = new short[rows.length];
         for (int k0 = 0; k0 < columns; k0 += LINE / 2) {
-            int end = Math.min(columns, k0 + LINE / 2);
             for (int r = 0; r < ROWS; r++) {
-                for (int k = k0; k < end; k++) {
-                    turned[k * ROWS + r] = rows[r * columns + k];
-                }
+                turn(rows, r * columns + k0, Math.min(LINE / 2, columns - k0), turned, k0 * ROWS + r);
             }
         }
-        MemorySegment.copy(turned, 0, ALL, JAVA_SHORT_UNALIGNED, target, turned.length);
+        return turned;
+    }
+
+    private static void turn(short[] row, int at, int n, short[] turned, int to) {
+        for (int i = 0; i < n; i++) {
+            turned[to + i * ROWS] = row[at + i];
+        }
+    }
+
+    /** Writes a panel of 16-bit elements. */
+    static void write(short[] panel, long target) {
+        MemorySegment.copy(panel, 0, ALL, JAVA_SHORT_UNALIGNED, target, panel.length);
     }
 
     /** 32 bytes at {@code in} down the lane at {@code lane}: to [column][row] of bytes. */
@@ -78,8 +69,13 @@ final class Packing {
     static int largestHalf(MemorySegment rows, long bytes, int step) {
         short[] halves = new short[Math.toIntExact(bytes / 2)];
         MemorySegment.copy(rows, JAVA_SHORT_UNALIGNED, 0, halves, 0, halves.length);
+        return largestHalf(halves, step / 2);
+    }
+
+    /** Magnitude bits of the largest half among those {@code step} elements apart. */
+    static int largestHalf(short[] halves, int step) {
         int most = 0;
-        for (int i = 0; i < halves.length; i += step / 2) {
+        for (int i = 0; i < halves.length; i += step) {
             most = Math.max(most, halves[i] & 0x7FFF);
         }
         return most;

@@ -31,6 +31,11 @@ public final class WeightMemory implements AutoCloseable {
     private long used;
     private long allocated;
 
+    /** Links the system calls, on the caller's thread, for those who can do it early. */
+    public static void prepare() {
+        new WeightMemory().close();
+    }
+
     /** Memory of {@code bytes} bytes that starts on a cache line; its contents are zero. */
     public MemorySegment allocate(long bytes) {
         long size = Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT;

@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.ServiceLoader;
+import java.util.Set;
 import java.util.function.Supplier;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
@@ -27,6 +28,9 @@ import picocli.CommandLine.ExitCode;
 public final class Main implements Runnable {
     private static final String NAME = "millrace";
 
+    /** The commands that bring up an executor for a model at once. */
+    private static final Set<String> RUNNING = Set.of("generate", "chat", "logits", "embed", "perplexity");
+
     @CommandLine.Spec
     private CommandLine.Model.CommandSpec spec;
 
@@ -43,9 +47,12 @@ public final class Main implements Runnable {
 
     /** Runs a command line and returns its exit code; never exits the JVM. */
     public static int run(String[] args, PrintWriter out, PrintWriter err) {
+        String wanted = args.length > 0 && !args[0].startsWith("-") ? args[0] : "";
+        if (RUNNING.contains(wanted)) {
+            Ahead.start();
+        }
         CommandLine line = new CommandLine(new Main());
         Map<String, Supplier<? extends CliCommand>> all = builtIn();
-        String wanted = args.length > 0 && !args[0].startsWith("-") ? args[0] : "";
         if (!all.containsKey(wanted)) {
             // only now look into other jars: start-up time is part of every command
             for (CommandProvider provider : ServiceLoader.load(CommandProvider.class)) {

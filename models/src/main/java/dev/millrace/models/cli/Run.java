@@ -53,7 +53,7 @@ public record Run(Model model, Executor executor, Engine engine) implements Auto
 
     /** Opens the executor that was asked for, else the best, and says which and why. */
     public static Executor openExecutor(DeviceOptions options, Consumer<String> say) {
-        List<Found> all = Executors.discover();
+        List<Found> all = Ahead.executors();
         Found found = choose(all, options.executor());
         Executor executor = found.open(options.device(), options.executorOptions());
         say.accept(line(all, found, executor.device(), options.executor() != null));
@@ -62,13 +62,13 @@ public record Run(Model model, Executor executor, Engine engine) implements Auto
 
     private static Found choose(List<Found> all, String name) {
         if (name == null) {
-            return Executors.best();
+            return Executors.best(all);
         }
         if (all.stream().noneMatch(found -> found.name().equals(name))) {
             throw new UsageException("no executor is named " + name + "; there are: "
                     + all.stream().map(Found::name).collect(Collectors.joining(", ")));
         }
-        return Executors.named(name);
+        return Executors.named(all, name);
     }
 
     private static String line(List<Found> all, Found chosen, Device device, boolean asked) {

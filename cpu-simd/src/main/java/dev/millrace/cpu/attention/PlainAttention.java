@@ -1,0 +1,112 @@
+package dev.millrace.cpu.attention;
+
+import dev.millrace.core.executor.KvFormat;
+import dev.millrace.cpu.ColdStart;
+import dev.millrace.cpu.Lanes;
+import dev.millrace.cpu.kv.KvCache;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+
+/** What {@link TileScratch#add} does, in plain loops, for kernels that are not compiled yet ({@link ColdStart}). */
+final class PlainAttention {
+    private static final int L = Lanes.COUNT;
+    private static final int TILE = KvCache.TILE;
+
+    private static final int HEAD_DIM = 64;
+    private static final int POSITIONS = 128;
+    /** As decoding has them, as it has them where heads share keys, as prompts have them. */
+    private static final int[] ROWS = {1, 4, 32};
+
+    /** Slower than compiled kernels do all these, a tenth of what interpreted ones take. */
+    private static final long NANOS = 1_000_000L * 512 / Lanes.BITS;
+
+    private static final ColdStart F32 = new ColdStart(NANOS, () -> warmUp(KvFormat.F32));
+    private static final ColdStart F16 = new ColdStart(NANOS, () -> warmUp(KvFormat.F16));
+
+    private PlainAttention() {}
+
+    static ColdStart start(KvFormat format) {
+        return format == KvFormat.F32 ? F32 : F16;
+    }
+
+    static void add(TileScratch to, KvCache cache, int head, int count, int from, int end) {
+        float[] keys = new float[TILE * to.headDim];
+        float[] values = new float[TILE * to.padded];
+        float[] scores = new float[TILE];
+        for (int tile = from / TILE * TILE; tile < end; tile += TILE) {
+            read(cache.format(), cache.keys(head, tile), keys);
+            read(cache.format(), cache.values(head, tile), values);
+            for (int r = 0; r < count; r++) {
+                int first = Math.max(Math.max(from, to.first[r]) - tile, 0);
+                int last = Math.min(Math.min(end, to.last[r] + 1) - tile, TILE);
+                if (first < last) {
+                    row(to, r, keys, values, first, last, scores);
+                }
+            }
+        }
+    }
+
+    private static void row(TileScratch to, int row, float[] keys, float[] values, int first, int last, float[] scores) {
+        float before = to.highest[row];
+        float highest = before;
+        for (int p = first; p < last; p++) {
+            scores[p] = dot(to.q, row * to.headDim, to.headDim, keys, p / L * L * to.headDim + p % L);
+            highest = Math.max(highest, scores[p]);
+        }
+        int out = row * to.padded;
+        float factor = (float) Math.exp(before - highest);
+        to.highest[row] = highest;
+        to.sums[row] *= factor;
+        for (int d = 0; d < to.headDim; d++) {
+            to.out[out + d] *= factor;
+        }
+        for (int p = first; p < last; p++) {
+            float weight = (float) Math.exp(scores[p] - highest);
+            to.sums[row] += weight;
+            add(weight, values, p * to.padded, to.out, out, to.headDim);
+        }
+    }
+
+    /** Keys lie in blocks of {@link Lanes#COUNT} positions: dimensions of a key are so far apart. */
+    private static float dot(float[] q, int qAt, int n, float[] keys, int at) {
+        float sum = 0;
+        for (int i = 0; i < n; i++) {
+            sum = Math.fma(keys[at + i * L], q[qAt + i], sum);
+        }
+        return sum;
+    }
+
+    private static void add(float weight, float[] values, int at, float[] out, int outAt, int n) {
+        for (int d = 0; d < n; d++) {
+            out[outAt + d] = Math.fma(values[at + d], weight, out[outAt + d]);
+        }
+    }
+
+    private static void read(KvFormat format, long address, float[] floats) {
+        if (format == KvFormat.F32) {
+            MemorySegment.copy(
+                    AttentionKernels.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, address, floats, 0, floats.length);
+            return;
+        }
+        short[] halves = new short[floats.length];
+        MemorySegment.copy(AttentionKernels.ALL, ValueLayout.JAVA_SHORT_UNALIGNED, address, halves, 0, halves.length);
+        for (int i = 0; i < floats.length; i++) {
+            floats[i] = Float.float16ToFloat(halves[i]);
+        }
+    }
+
+    private static void warmUp(KvFormat format) {
+        try (Arena arena = Arena.ofConfined()) {
+            MemorySegment memory = arena.allocate(KvCache.bytes(1, HEAD_DIM, POSITIONS, format), 64);
+            KvCache cache = KvCache.in(memory, 0, 1, HEAD_DIM, POSITIONS, format);
+            for (int rows : ROWS) {
+                TileScratch tile = new TileScratch(rows, HEAD_DIM, arena);
+                Arrays.fill(tile.last, POSITIONS - 1);
+                tile.clear(rows);
+                tile.addVectors(cache, 0, rows, 0, POSITIONS);
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+package dev.millrace.cpu.matmul;
+
+import dev.millrace.cpu.ColdStart;
+import dev.millrace.cpu.Lanes;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+
+/**
+ * Products of panels in plain loops, for kernels that are not compiled yet ({@link ColdStart}). Operations and their
+ * order are those of {@link PanelKernels#gemv} and {@link Microkernel}: a result does not tell which way it was computed.
+ */
+final class PlainProduct {
+    /** Slower than any compiled kernel, a hundred times faster than an interpreted one. */
+    private static final long NANOS_PER_COLUMN = 30 * 512 / Lanes.BITS;
+
+    private static final int INPUTS = 256;
+    private static final int CALLS = 16;
+
+    /** Columns that are made floats at a time. */
+    private static final int COLUMNS = 64;
+
+    private static final ColdStart F32 = starting(F32Panels.INSTANCE);
+    private static final ColdStart F16 = starting(F16Panels.INSTANCE);
+    private static final ColdStart BF16 = starting(Bf16Panels.INSTANCE);
+
+    private PlainProduct() {}
+
+    private static ColdStart starting(PanelKernels kernels) {
+        return new ColdStart(NANOS_PER_COLUMN * CALLS * INPUTS, () -> warmUp(kernels));
+    }
+
+    /** The start of a format's kernels; null where there is no plain product of the format. */
+    static ColdStart start(PanelKernels kernels) {
+        return switch (kernels) {
+            case F32Panels f -> F32;
+            case F16Panels f -> F16;
+            case Bf16Panels f -> BF16;
+            case Q8Panels q -> null;
+            case Q4Panels q -> null;
+        };
+    }
+
+    /** The sums of one panel for all tokens of {@code x}: [token][row of the panel]. */
+    static void sums(PanelKernels kernels, long panel, int inputs, Activations x, float[] sums) {
+        float[] weights = new float[Math.min(COLUMNS, inputs) * Panel.ROWS];
+        for (int t = 0; t < x.tokens; t++) {
+            clear(sums, t * Panel.ROWS);
+        }
+        for (int k = 0; k < inputs; k += COLUMNS) {
+            int columns = Math.min(COLUMNS, inputs - k);
+            floats(kernels, panel, k, columns, weights);
+            for (int t = 0; t < x.tokens; t++) {
+                add(weights, columns, x.rows.data(), x.rows.at(t) + k, sums, t * Panel.ROWS);
+            }
+        }
+    }
+
+    private static void clear(float[] sums, int at) {
+        for (int r = 0; r < Panel.ROWS; r++) {
+            sums[at + r] = 0;
+        }
+    }
+
+    private static void add(float[] weights, int columns, float[] x, int xAt, float[] sums, int at) {
+        for (int k = 0; k < columns; k++) {
+            add(weights, k * Panel.ROWS, x[xAt + k], sums, at);
+        }
+    }
+
+    private static void add(float[] weights, int w, float x, float[] sums, int at) {
+        for (int r = 0; r < Panel.ROWS; r++) {
+            sums[at + r] = Math.fma(weights[w + r], x, sums[at + r]);
+        }
+    }
+
+    /** Columns [from, from + columns) of a panel as floats. */
+    private static void floats(PanelKernels kernels, long panel, int from, int columns, float[] floats) {
+        int n = columns * Panel.ROWS;
+        long start = (long) from * Panel.ROWS;
+        if (kernels instanceof F32Panels) {
+            MemorySegment.copy(Panel.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, panel + 4 * start, floats, 0, n);
+            return;
+        }
+        short[] shorts = new short[n];
+        boolean halves = kernels instanceof F16Panels;
+        long at = panel + 2 * start + (halves ? Halves.HEADER : 0);
+        MemorySegment.copy(Panel.ALL, ValueLayout.JAVA_SHORT_UNALIGNED, at, shorts, 0, n);
+        if (halves) {
+            widenHalves(shorts, n, Halves.factor(panel), floats);
+        } else {
+            widenTops(shorts, n, floats);
+        }
+    }
+
+    private static void widenHalves(short[] halves, int n, float factor, float[] floats) {
+        for (int i = 0; i < n; i++) {
+            floats[i] = Float.intBitsToFloat(halves[i] << 13 & Halves.BITS) * factor;
+        }
+    }
+
+    private static void widenTops(short[] tops, int n, float[] floats) {
+        for (int i = 0; i < n; i++) {
+            floats[i] = Float.intBitsToFloat(tops[i] << 16);
+        }
+    }
+
+    private static void warmUp(PanelKernels kernels) {
+        try (Arena arena = Arena.ofConfined();
+                Activations x = new Activations(Microkernel.TOKENS, INPUTS, 1)) {
+            long panel = arena.allocate(kernels.panelBytes(INPUTS), 64).address();
+            float[] sums = new float[Microkernel.TOKENS * Panel.ROWS];
+            x.rows = new Rows(new float[INPUTS], 0, INPUTS);
+            for (int i = 0; i < CALLS; i++) {
+                kernels.gemv(panel, 1, INPUTS, x, sums, 0);
+                kernels.unpack(panel, 0, INPUTS, x.panel(0));
+                Microkernel.multiply(x.blocks, 0, x.panel(0), INPUTS, sums, 0, true);
+            }
+        }
+    }
+}
