@@ -6,7 +6,6 @@ import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Op.NormKind;
 import dev.millrace.core.graph.Op.Pooling;
 import dev.millrace.core.graph.Value;
-import java.util.List;
 import java.util.Optional;
 
 /**

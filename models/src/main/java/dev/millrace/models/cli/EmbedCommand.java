@@ -4,7 +4,6 @@ import dev.millrace.core.executor.Batch;
 import dev.millrace.core.executor.Batch.Rows;
 import dev.millrace.core.executor.Batch.Slice;
 import dev.millrace.core.executor.Session;
-import dev.millrace.core.graph.Graph;
 import dev.millrace.core.graph.Value;
 import dev.millrace.models.Engine;
 import dev.millrace.models.Model;

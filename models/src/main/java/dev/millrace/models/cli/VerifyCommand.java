@@ -15,7 +15,6 @@ import java.util.Map;
 import java.util.Random;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Option;
 
 /** {@code verify}: every op of the model, executor against reference. */
 @Command(

@@ -3,13 +3,13 @@ package dev.millrace.models.arch;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import dev.millrace.core.graph.Graph;
-import dev.millrace.core.graph.RopeFrequencies.Dynamic;
 import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Op;
+import dev.millrace.core.graph.RopeFrequencies.Dynamic;
 import dev.millrace.core.tensor.WeightFormat;
+import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
