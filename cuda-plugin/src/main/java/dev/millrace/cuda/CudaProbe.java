@@ -5,7 +5,6 @@ import dev.millrace.core.executor.Probe;
 import dev.millrace.cuda.driver.Libcuda;
 import dev.millrace.cuda.driver.Libcuda.Answer;
 import dev.millrace.cuda.driver.Libcuda.DeviceInfo;
-import dev.millrace.cuda.driver.Natives;
 import java.util.ArrayList;
 import java.util.List;
 
@@ -29,9 +28,7 @@ final class CudaProbe {
     /** Asks the driver library of that name. */
     static Probe probe(String library) {
         try {
-            Probe probe = judge(Libcuda.ask(library));
-            String broken = probe instanceof Probe.Available ? Natives.problem() : null;
-            return broken == null ? probe : new Probe.Unavailable(broken);
+            return judge(Libcuda.ask(library));
         } catch (IllegalCallerException e) {
             return new Probe.Unavailable("Java may not call native code: start it with --enable-native-access=ALL-UNNAMED");
         } catch (Throwable e) {
@@ -45,6 +42,7 @@ final class CudaProbe {
         return switch (answer) {
             case Answer.Missing(String library) ->
                 new Probe.Unavailable("no NVIDIA driver (" + library + " not found)");
+            case Answer.Broken(String problem) -> new Probe.Unavailable(problem);
             case Answer.Failed(String call, int code) -> new Probe.Unavailable(failed(call, code));
             case Answer.Devices(int version, List<DeviceInfo> devices) -> judge(version, devices);
         };
@@ -101,13 +99,9 @@ final class CudaProbe {
 
     /** The driver's number of the device that the probe lists as {@code index}. */
     static int ordinal(int index) {
-        try {
-            return Libcuda.ask(Libcuda.name()) instanceof Answer.Devices(int version, List<DeviceInfo> devices)
-                    ? usable(devices).get(index).ordinal()
-                    : index;
-        } catch (Throwable e) {
-            throw new IllegalStateException("the driver answered before", e);
-        }
+        return Libcuda.ask(Libcuda.name()) instanceof Answer.Devices(int version, List<DeviceInfo> devices)
+                ? usable(devices).get(index).ordinal()
+                : index;
     }
 
     private static String dotted(int version) {

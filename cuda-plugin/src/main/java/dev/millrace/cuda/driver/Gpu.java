@@ -14,6 +14,9 @@ import jcuda.driver.JCudaDriver;
  * another thread calls {@link #use} first.
  */
 public final class Gpu implements AutoCloseable {
+    /** The compute capability, times ten, from which kernels may start before the one before them is done. */
+    private static final int DEPENDENT_LAUNCH = 90;
+
     private final CUdevice device = new CUdevice();
     private final CUcontext context = new CUcontext();
     private final AtomicLong allocated = new AtomicLong();
@@ -43,6 +46,9 @@ public final class Gpu implements AutoCloseable {
                 + attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR);
         sharedBytesPerBlock = attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
         cacheBytes = attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
+        if (capability >= DEPENDENT_LAUNCH) {
+            LaunchEx.prepare();
+        }
         Status.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, device), "cuDevicePrimaryCtxRetain", name);
         use();
     }
@@ -167,7 +173,7 @@ public final class Gpu implements AutoCloseable {
     }
 
     public GpuStream stream() {
-        return new GpuStream(capability >= 90);
+        return new GpuStream(capability >= DEPENDENT_LAUNCH);
     }
 
     public GpuEvent event() {

@@ -1,20 +1,18 @@
 package dev.millrace.cuda.driver;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
-import java.lang.foreign.MemoryLayout;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
-import java.lang.foreign.ValueLayout;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import jcuda.driver.CUdevice;
+import jcuda.driver.CUdevice_attribute;
+import jcuda.driver.JCudaDriver;
 
 /**
- * What the driver library itself says about the devices, asked through java.lang.foreign. JCuda's classes throw from
- * their static initialisers where there is no driver and stay broken for the life of the JVM; this asks before they are
- * touched.
+ * What the driver itself says about the devices. JCuda's classes throw from their static initialisers where there is no
+ * driver and stay broken for the life of the JVM, so they are touched only once its library has been found.
  */
 public final class Libcuda {
     private Libcuda() {}
@@ -29,6 +27,9 @@ public final class Libcuda {
 
         record Missing(String library) implements Answer {}
 
+        /** JCuda's native half does not load; {@code problem} is one line. */
+        record Broken(String problem) implements Answer {}
+
         record Failed(String call, int code) implements Answer {}
     }
 
@@ -40,94 +41,59 @@ public final class Libcuda {
     }
 
     /** Asks the library of that name. */
-    public static Answer ask(String library) throws Throwable {
-        try (Arena arena = Arena.ofConfined()) {
-            SymbolLookup symbols;
-            try {
-                symbols = SymbolLookup.libraryLookup(library, Arena.global());
-            } catch (IllegalArgumentException e) {
-                return new Answer.Missing(library);
-            }
-            Calls calls = new Calls(symbols, arena);
-            int code = calls.init();
-            if (code != 0) {
-                return new Answer.Failed("cuInit", code);
-            }
-            return calls.devices();
+    public static Answer ask(String library) {
+        try {
+            SymbolLookup.libraryLookup(library, Arena.global());
+        } catch (IllegalArgumentException e) {
+            return new Answer.Missing(library);
         }
+        String problem = Natives.problem();
+        if (problem != null) {
+            return new Answer.Broken(problem);
+        }
+        int code = JCudaDriver.cuInit(0);
+        if (code != 0) {
+            return new Answer.Failed("cuInit", code);
+        }
+        int[] version = new int[1];
+        code = JCudaDriver.cuDriverGetVersion(version);
+        if (code != 0) {
+            return new Answer.Failed("cuDriverGetVersion", code);
+        }
+        int[] count = new int[1];
+        code = JCudaDriver.cuDeviceGetCount(count);
+        if (code != 0) {
+            return new Answer.Failed("cuDeviceGetCount", code);
+        }
+        List<DeviceInfo> devices = new ArrayList<>();
+        for (int i = 0; i < count[0]; i++) {
+            devices.add(device(i));
+        }
+        return new Answer.Devices(version[0], devices);
     }
 
-    private record Calls(SymbolLookup symbols, Arena arena) {
-        private static final MemoryLayout INT = ValueLayout.JAVA_INT;
-        private static final MemoryLayout POINTER = ValueLayout.ADDRESS;
-        private static final int MULTIPROCESSORS = 16;
-        private static final int CAPABILITY_MAJOR = 75;
-        private static final int CAPABILITY_MINOR = 76;
-
-        int init() throws Throwable {
-            return (int) Linker.nativeLinker()
-                    .downcallHandle(symbols.findOrThrow("cuInit"), FunctionDescriptor.of(ValueLayout.JAVA_INT, INT))
-                    .invokeExact(0);
+    /** What it does not say is 0, which makes it a device that cannot be used. */
+    private static DeviceInfo device(int ordinal) {
+        CUdevice device = new CUdevice();
+        if (JCudaDriver.cuDeviceGet(device, ordinal) != 0) {
+            return new DeviceInfo(ordinal, "CUDA device " + ordinal, 0, 0, 0);
         }
+        byte[] text = new byte[256];
+        boolean named = JCudaDriver.cuDeviceGetName(text, text.length, device) == 0;
+        long[] bytes = new long[1];
+        boolean sized = JCudaDriver.cuDeviceTotalMem(bytes, device) == 0;
+        int capability = 10 * attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device)
+                + attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device);
+        return new DeviceInfo(
+                ordinal,
+                named ? new String(text, StandardCharsets.UTF_8).split("\0", 2)[0].strip() : "CUDA device " + ordinal,
+                sized ? bytes[0] : 0,
+                capability,
+                attribute(CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device));
+    }
 
-        Answer devices() throws Throwable {
-            MemorySegment value = arena.allocate(8, 8);
-            int code = call("cuDriverGetVersion", value);
-            if (code != 0) {
-                return new Answer.Failed("cuDriverGetVersion", code);
-            }
-            int version = value.get(ValueLayout.JAVA_INT, 0);
-            code = call("cuDeviceGetCount", value);
-            if (code != 0) {
-                return new Answer.Failed("cuDeviceGetCount", code);
-            }
-            int count = value.get(ValueLayout.JAVA_INT, 0);
-            List<DeviceInfo> devices = new ArrayList<>();
-            for (int i = 0; i < count; i++) {
-                devices.add(device(i, value));
-            }
-            return new Answer.Devices(version, devices);
-        }
-
-        private DeviceInfo device(int ordinal, MemorySegment value) throws Throwable {
-            MemorySegment text = arena.allocate(256);
-            int named = (int) Linker.nativeLinker()
-                    .downcallHandle(
-                            symbols.findOrThrow("cuDeviceGetName"),
-                            FunctionDescriptor.of(ValueLayout.JAVA_INT, POINTER, INT, INT))
-                    .invokeExact(text, 255, ordinal);
-            value.set(ValueLayout.JAVA_LONG, 0, 0);
-            int sized = (int) Linker.nativeLinker()
-                    .downcallHandle(
-                            symbols.findOrThrow("cuDeviceTotalMem_v2"),
-                            FunctionDescriptor.of(ValueLayout.JAVA_INT, POINTER, INT))
-                    .invokeExact(value, ordinal);
-            long bytes = sized == 0 ? value.get(ValueLayout.JAVA_LONG, 0) : 0;
-            int capability = 10 * attribute(CAPABILITY_MAJOR, ordinal, value)
-                    + attribute(CAPABILITY_MINOR, ordinal, value);
-            return new DeviceInfo(
-                    ordinal,
-                    named == 0 ? text.getString(0).strip() : "CUDA device " + ordinal,
-                    bytes,
-                    capability,
-                    attribute(MULTIPROCESSORS, ordinal, value));
-        }
-
-        private int attribute(int attribute, int ordinal, MemorySegment value) throws Throwable {
-            value.set(ValueLayout.JAVA_INT, 0, 0);
-            int code = (int) Linker.nativeLinker()
-                    .downcallHandle(
-                            symbols.findOrThrow("cuDeviceGetAttribute"),
-                            FunctionDescriptor.of(ValueLayout.JAVA_INT, POINTER, INT, INT))
-                    .invokeExact(value, attribute, ordinal);
-            return code == 0 ? value.get(ValueLayout.JAVA_INT, 0) : 0;
-        }
-
-        private int call(String function, MemorySegment out) throws Throwable {
-            return (int) Linker.nativeLinker()
-                    .downcallHandle(
-                            symbols.findOrThrow(function), FunctionDescriptor.of(ValueLayout.JAVA_INT, POINTER))
-                    .invokeExact(out);
-        }
+    private static int attribute(int attribute, CUdevice device) {
+        int[] value = new int[1];
+        return JCudaDriver.cuDeviceGetAttribute(value, attribute, device) == 0 ? value[0] : 0;
     }
 }
