@@ -16,19 +16,30 @@ final class PlainAttention {
 
     private static final int HEAD_DIM = 64;
     private static final int POSITIONS = 128;
-    /** As decoding has them, as it has them where heads share keys, as prompts have them. */
-    private static final int[] ROWS = {1, 4, 32};
+    /** As decoding has them, alone and where heads share keys; more come with prompts only. */
+    private static final int[] FEW_ROWS = {1, 4};
 
-    /** Slower than compiled kernels do all these, a tenth of what interpreted ones take. */
-    private static final long NANOS = 1_000_000L * 512 / Lanes.BITS;
+    private static final int[] MANY_ROWS = {32};
 
-    private static final ColdStart F32 = new ColdStart(NANOS, () -> warmUp(KvFormat.F32));
-    private static final ColdStart F16 = new ColdStart(NANOS, () -> warmUp(KvFormat.F16));
+    /** Slower than compiled kernels do all of either, a tenth of what interpreted ones take. */
+    private static final long NANOS = 500_000L * 512 / Lanes.BITS;
+
+    private static final Starts F32 = new Starts(KvFormat.F32);
+    private static final Starts F16 = new Starts(KvFormat.F16);
+
+    /** The kernels for a cache's format, which are compiled apart: whoever decodes first need not wait for those of prompts. */
+    private record Starts(ColdStart few, ColdStart many) {
+        Starts(KvFormat format) {
+            this(new ColdStart(NANOS, () -> warmUp(format, FEW_ROWS)), new ColdStart(NANOS, () -> warmUp(format, MANY_ROWS)));
+        }
+    }
 
     private PlainAttention() {}
 
-    static ColdStart start(KvFormat format) {
-        return format == KvFormat.F32 ? F32 : F16;
+    /** Whether the kernels that go over so many positions with so many rows are cold. */
+    static boolean cold(KvFormat format, int rows, int positions, int headDim) {
+        Starts starts = format == KvFormat.F32 ? F32 : F16;
+        return (rows <= TileScratch.STREAMED_ROWS ? starts.few : starts.many).cold(2L * rows * positions * headDim);
     }
 
     static void add(TileScratch to, KvCache cache, int head, int count, int from, int end) {
@@ -97,11 +108,11 @@ final class PlainAttention {
         }
     }
 
-    private static void warmUp(KvFormat format) {
+    private static void warmUp(KvFormat format, int[] counts) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment memory = arena.allocate(KvCache.bytes(1, HEAD_DIM, POSITIONS, format), 64);
             KvCache cache = KvCache.in(memory, 0, 1, HEAD_DIM, POSITIONS, format);
-            for (int rows : ROWS) {
+            for (int rows : counts) {
                 TileScratch tile = new TileScratch(rows, HEAD_DIM, arena);
                 Arrays.fill(tile.last, POSITIONS - 1);
                 tile.clear(rows);

@@ -17,7 +17,7 @@ final class TileScratch {
     private static final float NONE = -1e30f;
 
     /** Up to as many rows, keys and values are not used often enough to be worth keeping near. */
-    private static final int STREAMED_ROWS = 8;
+    static final int STREAMED_ROWS = 8;
 
     private static final int L = Lanes.COUNT;
     private static final int TILE = KvCache.TILE;
@@ -78,7 +78,7 @@ final class TileScratch {
      * {@link #q}, which is used up.
      */
     void add(KvCache cache, int head, int count, int from, int to) {
-        if (PlainAttention.start(cache.format()).cold(2L * count * (to - from) * headDim)) {
+        if (PlainAttention.cold(cache.format(), count, to - from, headDim)) {
             PlainAttention.add(this, cache, head, count, from, to);
         } else {
             addVectors(cache, head, count, from, to);

@@ -3,7 +3,6 @@ package dev.millrace.cpu.matmul;
 import dev.millrace.core.MillraceException;
 import dev.millrace.core.tensor.Weight;
 import dev.millrace.core.tensor.WeightFormat;
-import dev.millrace.cpu.ColdStart;
 import dev.millrace.cpu.math.Elementwise;
 import dev.millrace.cpu.pool.WorkerPool;
 import java.lang.foreign.Arena;
@@ -29,10 +28,10 @@ public final class PackedLinear {
 
     /** One part: {@code rows} outputs in panels from {@code address}; {@code offsets} of Q4_1, else 0. */
     private record Part(
-            PanelKernels kernels, ColdStart start, long address, long offsets, int rows, int panels, int firstOutput) {
+            PanelKernels kernels, PlainProduct.Starts starts, long address, long offsets, int rows, int panels, int firstOutput) {
         /** Whether the JIT has yet to compile the kernels. */
-        boolean cold(long operations) {
-            return start != null && start.cold(operations);
+        boolean cold(int tokens, int inputs) {
+            return starts != null && starts.cold(tokens, inputs);
         }
     }
 
@@ -195,7 +194,7 @@ public final class PackedLinear {
 
     private void sums(Activations x, Part part, int panel, float[] sums, int worker) {
         long address = part.address + panel * part.kernels.panelBytes(inputs);
-        if (part.cold((long) x.tokens * inputs * Panel.ROWS)) {
+        if (part.cold(x.tokens, inputs)) {
             PlainProduct.sums(part.kernels, address, inputs, x, sums);
             return;
         }
@@ -280,7 +279,7 @@ public final class PackedLinear {
         long offsets = offset ? memory.allocate(panels * offsetBytes(inputs)).address() : 0;
         long rowBytes = weight.format().rowBytes(inputs);
         if (ColumnPacking.pack(weight, kernels, address, pool)) {
-            return new Part(kernels, PlainProduct.start(kernels), address, offsets, rows, panels, firstOutput);
+            return new Part(kernels, PlainProduct.starts(kernels), address, offsets, rows, panels, firstOutput);
         }
         pool.run((worker, workers) -> {
             try (Arena arena = Arena.ofConfined()) {
@@ -298,7 +297,7 @@ public final class PackedLinear {
                 }
             }
         });
-        return new Part(kernels, PlainProduct.start(kernels), address, offsets, rows, panels, firstOutput);
+        return new Part(kernels, PlainProduct.starts(kernels), address, offsets, rows, panels, firstOutput);
     }
 
     private static long offsetBytes(int inputs) {

@@ -12,7 +12,7 @@ import java.lang.foreign.ValueLayout;
  */
 final class PlainProduct {
     /** Slower than any compiled kernel, a hundred times faster than an interpreted one. */
-    private static final long NANOS_PER_COLUMN = 30 * 512 / Lanes.BITS;
+    private static final long NANOS_PER_COLUMN = 20 * 512 / Lanes.BITS;
 
     private static final int INPUTS = 256;
     private static final int CALLS = 16;
@@ -20,24 +20,33 @@ final class PlainProduct {
     /** Columns that are made floats at a time. */
     private static final int COLUMNS = 64;
 
-    private static final ColdStart F32 = starting(F32Panels.INSTANCE);
-    private static final ColdStart F16 = starting(F16Panels.INSTANCE);
-    private static final ColdStart BF16 = starting(Bf16Panels.INSTANCE);
+    private static final Starts F32 = new Starts(F32Panels.INSTANCE);
+    private static final Starts F16 = new Starts(F16Panels.INSTANCE);
+    private static final Starts BF16 = new Starts(Bf16Panels.INSTANCE);
+
+    /** The kernels of a format, which are compiled apart: whoever decodes first need not wait for those of prompts. */
+    record Starts(ColdStart oneToken, ColdStart manyTokens) {
+        Starts(PanelKernels kernels) {
+            this(
+                    new ColdStart(NANOS_PER_COLUMN * CALLS * INPUTS, () -> warmUp(kernels, 1)),
+                    new ColdStart(NANOS_PER_COLUMN * CALLS * INPUTS, () -> warmUp(kernels, Microkernel.TOKENS)));
+        }
+
+        /** Whether the kernels that a product of so many tokens takes are cold. */
+        boolean cold(int tokens, int inputs) {
+            return (tokens == 1 ? oneToken : manyTokens).cold((long) tokens * inputs * Panel.ROWS);
+        }
+    }
 
     private PlainProduct() {}
 
-    private static ColdStart starting(PanelKernels kernels) {
-        return new ColdStart(NANOS_PER_COLUMN * CALLS * INPUTS, () -> warmUp(kernels));
-    }
-
-    /** The start of a format's kernels; null where there is no plain product of the format. */
-    static ColdStart start(PanelKernels kernels) {
+    /** The starts of a format's kernels; null where there is no plain product of the format. */
+    static Starts starts(PanelKernels kernels) {
         return switch (kernels) {
             case F32Panels f -> F32;
             case F16Panels f -> F16;
             case Bf16Panels f -> BF16;
-            case Q8Panels q -> null;
-            case Q4Panels q -> null;
+            default -> null;
         };
     }
 
@@ -105,16 +114,19 @@ final class PlainProduct {
         }
     }
 
-    private static void warmUp(PanelKernels kernels) {
+    private static void warmUp(PanelKernels kernels, int tokens) {
         try (Arena arena = Arena.ofConfined();
-                Activations x = new Activations(Microkernel.TOKENS, INPUTS, 1)) {
+                Activations x = new Activations(tokens, INPUTS, 1)) {
             long panel = arena.allocate(kernels.panelBytes(INPUTS), 64).address();
             float[] sums = new float[Microkernel.TOKENS * Panel.ROWS];
             x.rows = new Rows(new float[INPUTS], 0, INPUTS);
             for (int i = 0; i < CALLS; i++) {
-                kernels.gemv(panel, 1, INPUTS, x, sums, 0);
-                kernels.unpack(panel, 0, INPUTS, x.panel(0));
-                Microkernel.multiply(x.blocks, 0, x.panel(0), INPUTS, sums, 0, true);
+                if (tokens == 1) {
+                    kernels.gemv(panel, 1, INPUTS, x, sums, 0);
+                } else {
+                    kernels.unpack(panel, 0, INPUTS, x.panel(0));
+                    Microkernel.multiply(x.blocks, 0, x.panel(0), INPUTS, sums, 0, true);
+                }
             }
         }
     }
