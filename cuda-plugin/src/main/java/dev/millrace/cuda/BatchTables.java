@@ -23,6 +23,12 @@ final class BatchTables implements AutoCloseable {
     private final long selectedAt;
     private final long samplingAt;
     private final long sequencesAt;
+    /** Rows and selected rows are gathered in arrays: a prompt's thousands of writes are slow before they are compiled. */
+    private final int[] rows;
+
+    private final int[] selected;
+    private int rowCount;
+    private int selectedCount;
     private int sequences;
 
     /** @param capacity rows, and so sequences, at most */
@@ -40,6 +46,8 @@ final class BatchTables implements AutoCloseable {
             throw e;
         }
         at = host.segment();
+        rows = new int[ROW / Integer.BYTES * capacity];
+        selected = new int[capacity];
     }
 
     int capacity() {
@@ -67,15 +75,17 @@ final class BatchTables implements AutoCloseable {
     }
 
     void row(int row, int token, int position, int type, int sequence) {
-        long to = (long) ROW * row;
-        at.set(ValueLayout.JAVA_INT, to, token);
-        at.set(ValueLayout.JAVA_INT, to + 4, position);
-        at.set(ValueLayout.JAVA_INT, to + 8, type);
-        at.set(ValueLayout.JAVA_INT, to + 12, sequence);
+        int to = ROW / Integer.BYTES * row;
+        rows[to] = token;
+        rows[to + 1] = position;
+        rows[to + 2] = type;
+        rows[to + 3] = sequence;
+        rowCount = row + 1;
     }
 
     void selected(int index, int row) {
-        at.set(ValueLayout.JAVA_INT, selectedAt + 4L * index, row);
+        selected[index] = row;
+        selectedCount = index + 1;
     }
 
     /**
@@ -110,11 +120,14 @@ final class BatchTables implements AutoCloseable {
     }
 
     /**
-     * Sends what was written. The stream must be past the copy before anything is written again.
+     * Sends what was written: as many rows, selected rows and sequences as were written last. The stream must be past the
+     * copy before anything is written again.
      *
      * @return bytes sent
      */
     long send(GpuStream stream) {
+        MemorySegment.copy(rows, 0, at, ValueLayout.JAVA_INT, 0, ROW / Integer.BYTES * rowCount);
+        MemorySegment.copy(selected, 0, at, ValueLayout.JAVA_INT, selectedAt, selectedCount);
         long bytes = sequencesAt + (long) SEQUENCE * sequences;
         stream.upload(at, device.address(), bytes);
         return bytes;
