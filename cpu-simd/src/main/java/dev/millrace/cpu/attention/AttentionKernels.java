@@ -2,7 +2,6 @@ package dev.millrace.cpu.attention;
 
 import dev.millrace.cpu.Lanes;
 import dev.millrace.cpu.kv.KvCache;
-import dev.millrace.cpu.math.VectorMath;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
@@ -163,17 +162,6 @@ final class AttentionKernels {
         FloatVector b = FloatVector.fromArray(Lanes.F, s, at + 2 * L);
         FloatVector c = FloatVector.fromArray(Lanes.F, s, at + 3 * L);
         return a.max(b.max(c)).reduceLanes(VectorOperators.MAX);
-    }
-
-    /** s = e^(s - highest) over the tile's scores of one row; returns their sum. */
-    static float exponentials(float[] s, int at, float highest) {
-        FloatVector sum = FloatVector.zero(Lanes.F);
-        for (int i = 0; i < TILE; i += L) {
-            FloatVector e = VectorMath.expUpTo88(FloatVector.fromArray(Lanes.F, s, at + i).sub(highest));
-            e.intoArray(s, at + i);
-            sum = sum.add(e);
-        }
-        return sum.reduceLanes(VectorOperators.ADD);
     }
 
     /**

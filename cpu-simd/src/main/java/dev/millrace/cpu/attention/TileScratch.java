@@ -4,6 +4,7 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.cpu.Lanes;
 import dev.millrace.cpu.kv.KvCache;
 import dev.millrace.cpu.math.Elementwise;
+import dev.millrace.cpu.math.VectorMath;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
 
@@ -238,7 +239,7 @@ final class TileScratch {
     private void rescale(int row) {
         float before = highest[row];
         float now = Math.max(before, AttentionKernels.highest(scores, row * TILE));
-        float sum = AttentionKernels.exponentials(scores, row * TILE, now);
+        float sum = VectorMath.exponentials(scores, row * TILE, TILE, now);
         if (now > before) {
             float factor = (float) Math.exp(before - now);
             highest[row] = now;

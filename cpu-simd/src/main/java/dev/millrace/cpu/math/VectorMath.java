@@ -1,17 +1,30 @@
 package dev.millrace.cpu.math;
 
+import static jdk.incubator.vector.VectorOperators.GE;
+import static jdk.incubator.vector.VectorOperators.GT;
+import static jdk.incubator.vector.VectorOperators.LSHL;
+import static jdk.incubator.vector.VectorOperators.LT;
+import static jdk.incubator.vector.VectorOperators.NEG;
+
 import dev.millrace.cpu.Lanes;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Elementary functions on vectors of floats, as polynomials. Errors are in units in the last place (ULP) of the float
- * result against {@link StrictMath} in double; the tests measure them over every range named here.
+ * Elementary functions on arrays of floats, as polynomials, {@code n} elements rounded up to whole vectors: both arrays
+ * have room for those. Errors are in units in the last place (ULP) of the float result against {@link StrictMath} in
+ * double; the tests measure them over every range named here.
  *
- * <p>Methods are short so that the compiler inlines them into the loops that call them; a vector that crosses a call
- * that is not inlined would be allocated.
+ * <p>Each function is one flat loop in which e^x is written out, and no method takes or returns a vector: the compiler
+ * gives up inlining when the method that it compiles has grown large, and a vector that crosses a call is an object
+ * then. With e^x in a method of its own, and its constants in another, softmax allocated 192 bytes a vector in one of
+ * two starts of the JVM.
  */
 public final class VectorMath {
+    private static final VectorSpecies<Float> F = Lanes.F;
+    private static final int L = Lanes.COUNT;
+
     private static final float LOG2E = 1.44269504f;
     /** ln 2 in two parts; products of the first with small whole numbers are exact. */
     private static final float LN2_HIGH = 0.693359375f;
@@ -20,89 +33,160 @@ public final class VectorMath {
     /** Adding 1.5 * 2^23 rounds a small float to a whole number and leaves it in the low bits of the mantissa. */
     private static final float ROUND = 12582912f;
 
+    /** The polynomial of Cephes' {@code expf} (Moshier, 1992), the highest power first. */
+    private static final float E7 = 1.9875691500e-4f;
+
+    private static final float E6 = 1.3981999507e-3f;
+    private static final float E5 = 8.3334519073e-3f;
+    private static final float E4 = 4.1665795894e-2f;
+    private static final float E3 = 1.6666665459e-1f;
+    private static final float E2 = 5.0000001201e-1f;
+
     private static final float EXP_MIN = -87.33f;
     private static final float EXP_MAX = 88.72283f;
-    private static final float SQRT_2_OVER_PI = 0.7978845608f;
 
     private VectorMath() {}
 
     /**
-     * e^x, at most 2 ULP off for x in [-87.33, 88.72]; 0 below, infinity above. The polynomial is that of Cephes'
-     * {@code expf} (Moshier, 1992).
+     * {@code x = e^(x - highest)} in place, at most 2 ULP off for differences in [-87.33, 88.72]; 0 below.
+     *
+     * @param n a multiple of two vectors
+     * @param highest no x is more than 88 above it
+     * @return the sum of the results
      */
-    public static FloatVector exp(FloatVector x) {
-        return expUpTo88(x).blend(Float.POSITIVE_INFINITY, x.compare(VectorOperators.GT, EXP_MAX));
+    public static float exponentials(float[] x, int at, int n, float highest) {
+        FloatVector sum0 = FloatVector.zero(F);
+        FloatVector sum1 = sum0;
+        FloatVector below = FloatVector.broadcast(F, highest);
+        for (int i = at; i < at + n; i += 2 * L) {
+            FloatVector x0 = FloatVector.fromArray(F, x, i).sub(below);
+            FloatVector x1 = FloatVector.fromArray(F, x, i + L).sub(below);
+            FloatVector t0 = x0.fma(FloatVector.broadcast(F, LOG2E), FloatVector.broadcast(F, ROUND));
+            FloatVector t1 = x1.fma(FloatVector.broadcast(F, LOG2E), FloatVector.broadcast(F, ROUND));
+            FloatVector r0 = t0.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_HIGH), x0);
+            FloatVector r1 = t1.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_HIGH), x1);
+            r0 = t0.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_LOW), r0);
+            r1 = t1.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_LOW), r1);
+            FloatVector p0 = r0.fma(FloatVector.broadcast(F, E7), FloatVector.broadcast(F, E6));
+            FloatVector p1 = r1.fma(FloatVector.broadcast(F, E7), FloatVector.broadcast(F, E6));
+            p0 = p0.fma(r0, FloatVector.broadcast(F, E5)).fma(r0, FloatVector.broadcast(F, E4));
+            p1 = p1.fma(r1, FloatVector.broadcast(F, E5)).fma(r1, FloatVector.broadcast(F, E4));
+            p0 = p0.fma(r0, FloatVector.broadcast(F, E3)).fma(r0, FloatVector.broadcast(F, E2));
+            p1 = p1.fma(r1, FloatVector.broadcast(F, E3)).fma(r1, FloatVector.broadcast(F, E2));
+            p0 = p0.fma(r0.mul(r0), r0.add(1f));
+            p1 = p1.fma(r1.mul(r1), r1.add(1f));
+            p0 = p0.reinterpretAsInts()
+                    .add(t0.reinterpretAsInts().lanewise(LSHL, 23))
+                    .reinterpretAsFloats()
+                    .blend(0f, x0.compare(LT, EXP_MIN));
+            p1 = p1.reinterpretAsInts()
+                    .add(t1.reinterpretAsInts().lanewise(LSHL, 23))
+                    .reinterpretAsFloats()
+                    .blend(0f, x1.compare(LT, EXP_MIN));
+            p0.intoArray(x, i);
+            p1.intoArray(x, i + L);
+            sum0 = sum0.add(p0);
+            sum1 = sum1.add(p1);
+        }
+        return sum0.add(sum1).reduceLanes(VectorOperators.ADD);
     }
 
-    /** e^x for x up to 88.72, as {@link #exp} without its test for infinity; for softmax, whose x are at most 0. */
-    public static FloatVector expUpTo88(FloatVector x) {
-        FloatVector t = x.fma(all(LOG2E), all(ROUND));
-        FloatVector n = t.sub(ROUND);
-        FloatVector r = n.fma(all(-LN2_LOW), n.fma(all(-LN2_HIGH), x));
-        FloatVector p = r.fma(all(1.9875691500e-4f), all(1.3981999507e-3f));
-        p = p.fma(r, all(8.3334519073e-3f));
-        p = p.fma(r, all(4.1665795894e-2f));
-        p = p.fma(r, all(1.6666665459e-1f));
-        p = p.fma(r, all(5.0000001201e-1f));
-        p = p.fma(r.mul(r), r.add(1f));
-        FloatVector scaled = p.reinterpretAsInts()
-                .add(t.reinterpretAsInts().lanewise(VectorOperators.LSHL, 23))
-                .reinterpretAsFloats();
-        return scaled.blend(0f, x.compare(VectorOperators.LT, EXP_MIN));
-    }
-
-    /** tanh x, at most 4 ULP off. Below 0.625 the polynomial of Cephes' {@code tanhf}, above 1 - 2 / (e^2x + 1). */
-    public static FloatVector tanh(FloatVector x) {
-        FloatVector z = x.mul(x);
-        FloatVector p = z.fma(all(-5.70498872745e-3f), all(2.06390887954e-2f));
-        p = p.fma(z, all(-5.37397155531e-2f));
-        p = p.fma(z, all(1.33314422036e-1f));
-        p = p.fma(z, all(-3.33332819422e-1f));
-        FloatVector small = p.mul(z).fma(x, x);
-        FloatVector a = x.abs();
-        FloatVector large = all(1f).sub(all(2f).div(exp(a.add(a)).add(1f)));
-        FloatVector signed = large.lanewise(VectorOperators.NEG, x.compare(VectorOperators.LT, 0f));
-        return small.blend(signed, a.compare(VectorOperators.GE, 0.625f));
-    }
-
-    /** x * sigmoid(x). The error is at most 4 ULP of the result for x above -87. */
-    public static FloatVector silu(FloatVector x) {
-        return x.div(exp(x.neg()).add(1f));
-    }
-
-    /** GELU in its tanh form, as x * sigmoid(2 u): error at most 2 ULP of x; of the result, 4 ULP for x above -1. */
-    public static FloatVector geluTanh(FloatVector x) {
-        float c = -2 * SQRT_2_OVER_PI;
-        FloatVector u = x.mul(x).fma(all(c * 0.044715f), all(c)).mul(x);
-        return x.div(exp(u).add(1f));
+    /** y = tanh x, at most 4 ULP off. Below 0.625 the polynomial of Cephes' {@code tanhf}, above 1 - 2 / (e^2x + 1). */
+    static void tanh(float[] x, int xAt, float[] y, int yAt, int n) {
+        for (int i = 0; i < n; i += L) {
+            FloatVector v = FloatVector.fromArray(F, x, xAt + i);
+            FloatVector z = v.mul(v);
+            FloatVector small = z.fma(FloatVector.broadcast(F, -5.70498872745e-3f), FloatVector.broadcast(F, 2.06390887954e-2f))
+                    .fma(z, FloatVector.broadcast(F, -5.37397155531e-2f))
+                    .fma(z, FloatVector.broadcast(F, 1.33314422036e-1f))
+                    .fma(z, FloatVector.broadcast(F, -3.33332819422e-1f))
+                    .mul(z)
+                    .fma(v, v);
+            FloatVector a = v.abs();
+            FloatVector u = a.add(a);
+            FloatVector t = u.fma(FloatVector.broadcast(F, LOG2E), FloatVector.broadcast(F, ROUND));
+            FloatVector r = t.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_HIGH), u);
+            r = t.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_LOW), r);
+            FloatVector e = r.fma(FloatVector.broadcast(F, E7), FloatVector.broadcast(F, E6))
+                    .fma(r, FloatVector.broadcast(F, E5))
+                    .fma(r, FloatVector.broadcast(F, E4))
+                    .fma(r, FloatVector.broadcast(F, E3))
+                    .fma(r, FloatVector.broadcast(F, E2))
+                    .fma(r.mul(r), r.add(1f))
+                    .reinterpretAsInts()
+                    .add(t.reinterpretAsInts().lanewise(LSHL, 23))
+                    .reinterpretAsFloats()
+                    .blend(Float.POSITIVE_INFINITY, u.compare(GT, EXP_MAX));
+            FloatVector large = FloatVector.broadcast(F, 1f).sub(FloatVector.broadcast(F, 2f).div(e.add(1f)));
+            large = large.lanewise(NEG, v.compare(LT, 0f));
+            small.blend(large, a.compare(GE, 0.625f)).intoArray(y, yAt + i);
+        }
     }
 
     /**
-     * x * Phi(x) with the error function: at most 8 ULP off above -5, and 4 ULP of x anywhere. erfc(z) e^(z^2)
+     * {@code y = x / (1 + e^-u)}, u = linear * x + cubic * x^3. With linear 1 and cubic 0 this is SiLU, at most 4 ULP
+     * off above -87; with 2 sqrt(2 / pi) and 0.044715 of that GELU in its tanh form, at most 2 ULP of x off, and 4 ULP of
+     * the result above -1.
+     */
+    static void sigmoidTimes(float[] x, int xAt, float[] y, int yAt, int n, float linear, float cubic) {
+        for (int i = 0; i < n; i += L) {
+            FloatVector v = FloatVector.fromArray(F, x, xAt + i);
+            FloatVector u = v.mul(-cubic).mul(v).fma(v, v.mul(-linear)); // v^3 first would overflow where cubic is 0
+            FloatVector t = u.fma(FloatVector.broadcast(F, LOG2E), FloatVector.broadcast(F, ROUND));
+            FloatVector r = t.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_HIGH), u);
+            r = t.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_LOW), r);
+            FloatVector e = r.fma(FloatVector.broadcast(F, E7), FloatVector.broadcast(F, E6))
+                    .fma(r, FloatVector.broadcast(F, E5))
+                    .fma(r, FloatVector.broadcast(F, E4))
+                    .fma(r, FloatVector.broadcast(F, E3))
+                    .fma(r, FloatVector.broadcast(F, E2))
+                    .fma(r.mul(r), r.add(1f))
+                    .reinterpretAsInts()
+                    .add(t.reinterpretAsInts().lanewise(LSHL, 23))
+                    .reinterpretAsFloats()
+                    .blend(0f, u.compare(LT, EXP_MIN))
+                    .blend(Float.POSITIVE_INFINITY, u.compare(GT, EXP_MAX));
+            v.div(e.add(1f)).intoArray(y, yAt + i);
+        }
+    }
+
+    /**
+     * y = x * Phi(x) with the error function: at most 8 ULP off above -5, and 4 ULP of x anywhere. erfc(z) e^(z^2)
      * is t * q(t) with t = 1 / (1 + 0.4 z) and q a polynomial of degree 8 with a relative error of 8.8e-8 (fitted for
      * this method by iteratively reweighted least squares).
      */
-    public static FloatVector gelu(FloatVector x) {
-        FloatVector a = x.abs();
-        FloatVector z = a.mul(0.70710678f);
-        FloatVector t = all(1f).div(z.fma(all(0.4f), all(1f)));
-        FloatVector q = t.fma(all(0.04596844f), all(-0.16306037f));
-        q = q.fma(t, all(0.13050033f));
-        q = q.fma(t, all(0.03543128f));
-        q = q.fma(t, all(0.115471102f));
-        q = q.fma(t, all(0.17847903f));
-        q = q.fma(t, all(0.20561065f));
-        q = q.fma(t, all(0.22593673f));
-        q = q.fma(t, all(0.2256629f));
-        FloatVector square = a.mul(a).mul(-0.5f);
-        FloatVector lost = a.fma(a.mul(-0.5f), square.neg()); // what rounding took from the square
-        FloatVector e = expUpTo88(square);
-        e = e.fma(lost, e);
-        FloatVector tail = q.mul(t).mul(e).mul(a).mul(0.5f);
-        return x.blend(0f, x.compare(VectorOperators.LT, 0f)).sub(tail);
-    }
-
-    static FloatVector all(float value) {
-        return FloatVector.broadcast(Lanes.F, value);
+    static void gelu(float[] x, int xAt, float[] y, int yAt, int n) {
+        for (int i = 0; i < n; i += L) {
+            FloatVector v = FloatVector.fromArray(F, x, xAt + i);
+            FloatVector a = v.abs();
+            FloatVector z = a.mul(0.70710678f);
+            FloatVector one = FloatVector.broadcast(F, 1f);
+            FloatVector t = one.div(z.fma(FloatVector.broadcast(F, 0.4f), one));
+            FloatVector q = t.fma(FloatVector.broadcast(F, 0.04596844f), FloatVector.broadcast(F, -0.16306037f))
+                    .fma(t, FloatVector.broadcast(F, 0.13050033f))
+                    .fma(t, FloatVector.broadcast(F, 0.03543128f))
+                    .fma(t, FloatVector.broadcast(F, 0.115471102f))
+                    .fma(t, FloatVector.broadcast(F, 0.17847903f))
+                    .fma(t, FloatVector.broadcast(F, 0.20561065f))
+                    .fma(t, FloatVector.broadcast(F, 0.22593673f))
+                    .fma(t, FloatVector.broadcast(F, 0.2256629f));
+            FloatVector square = a.mul(a).mul(-0.5f);
+            FloatVector lost = a.fma(a.mul(-0.5f), square.neg()); // what rounding took from the square
+            FloatVector k = square.fma(FloatVector.broadcast(F, LOG2E), FloatVector.broadcast(F, ROUND));
+            FloatVector r = k.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_HIGH), square);
+            r = k.sub(ROUND).fma(FloatVector.broadcast(F, -LN2_LOW), r);
+            FloatVector e = r.fma(FloatVector.broadcast(F, E7), FloatVector.broadcast(F, E6))
+                    .fma(r, FloatVector.broadcast(F, E5))
+                    .fma(r, FloatVector.broadcast(F, E4))
+                    .fma(r, FloatVector.broadcast(F, E3))
+                    .fma(r, FloatVector.broadcast(F, E2))
+                    .fma(r.mul(r), r.add(1f))
+                    .reinterpretAsInts()
+                    .add(k.reinterpretAsInts().lanewise(LSHL, 23))
+                    .reinterpretAsFloats()
+                    .blend(0f, square.compare(LT, EXP_MIN));
+            FloatVector tail = q.mul(t).mul(e.fma(lost, e)).mul(a).mul(0.5f);
+            v.blend(0f, v.compare(LT, 0f)).sub(tail).intoArray(y, yAt + i);
+        }
     }
 }

@@ -1,5 +1,7 @@
 package dev.millrace.cpu.step;
 
+import dev.millrace.cpu.Lanes;
+
 /** Memory for activations of up to {@link #width} columns: row-major, as many columns as its user has. */
 public final class Buffer {
     private final int width;
@@ -10,7 +12,7 @@ public final class Buffer {
         this.width = width;
     }
 
-    /** The floats; a different array after {@link #ensure} made room. */
+    /** The floats, whole vectors; a different array after {@link #ensure} made room. */
     public float[] data() {
         return data;
     }
@@ -26,7 +28,7 @@ public final class Buffer {
             if (floats > Integer.MAX_VALUE - 64) {
                 throw new IllegalArgumentException(rows + " rows of " + width + " floats are too many at once");
             }
-            data = new float[(int) floats];
+            data = new float[Lanes.padded((int) floats)];
         }
     }
 

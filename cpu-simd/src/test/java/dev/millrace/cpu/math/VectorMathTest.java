@@ -7,7 +7,6 @@ import dev.millrace.core.graph.Act;
 import dev.millrace.cpu.Lanes;
 import java.util.Random;
 import java.util.function.DoubleUnaryOperator;
-import jdk.incubator.vector.FloatVector;
 import org.junit.jupiter.api.Test;
 
 /** Errors of the polynomials over dense ranges, against StrictMath in double. */
@@ -17,9 +16,8 @@ class VectorMathTest {
     }
 
     private static final Loop EXP = (x, y) -> {
-        for (int i = 0; i < x.length; i += Lanes.COUNT) {
-            VectorMath.exp(FloatVector.fromArray(Lanes.F, x, i)).intoArray(y, i);
-        }
+        System.arraycopy(x, 0, y, 0, x.length);
+        VectorMath.exponentials(y, 0, y.length, 0);
     };
 
     private static Loop act(Act act) {
@@ -85,16 +83,21 @@ class VectorMathTest {
     }
 
     @Test
-    void expOfWhatIsOutOfRangeIsZeroOrInfinity() {
-        float[] x = {
-            -88, -1000, Float.NEGATIVE_INFINITY, 89, 1000, Float.POSITIVE_INFINITY, Float.NaN, 0,
-            1, -1, 2, 3, 4, 5, 6, 7
-        };
-        float[] y = new float[16];
-        EXP.run(x, y);
-        assertThat(y).startsWith(0, 0, 0, Float.POSITIVE_INFINITY, Float.POSITIVE_INFINITY, Float.POSITIVE_INFINITY);
-        assertThat(y[6]).isNaN();
-        assertThat(y[7]).isEqualTo(1);
+    void exponentialsAreOfDifferencesAndZeroFarBelow() {
+        float[] x = new float[4 * Lanes.COUNT + 2];
+        double sum = 0;
+        for (int i = 0; i < 4 * Lanes.COUNT; i++) {
+            x[i + 1] = i % 5 == 0 ? -1000 : i % 7 == 0 ? Float.NEGATIVE_INFINITY : 300 - i;
+            sum += StrictMath.exp(x[i + 1] - 300.0);
+        }
+        float[] y = x.clone();
+        assertThat((double) VectorMath.exponentials(y, 1, 4 * Lanes.COUNT, 300)).isCloseTo(sum, offset(1e-6));
+        assertThat(y[0]).isEqualTo(x[0]);
+        assertThat(y[y.length - 1]).isEqualTo(x[x.length - 1]);
+        for (int i = 1; i < y.length - 1; i++) {
+            double want = x[i] < 200 ? 0 : StrictMath.exp(x[i] - 300.0);
+            assertThat((double) y[i]).as("e^(%s - 300)", x[i]).isCloseTo(want, offset(2.0 * Math.ulp((float) want)));
+        }
     }
 
     @Test
@@ -121,23 +124,59 @@ class VectorMathTest {
     }
 
     @Test
-    void everyLengthGivesWhatSingleElementsGive() {
+    void functionsOfHugeNumbersAreTheirLimits() {
+        for (Act act : Act.values()) {
+            float huge = act == Act.GELU ? 1e18f : 1e30f; // GELU squares it
+            float[] x = new float[Lanes.COUNT];
+            x[0] = huge;
+            x[1] = -huge;
+            Elementwise.activate(act, x, 0, x, 0, 2);
+            assertThat(x[0]).as("%s of %s", act, huge).isEqualTo(act == Act.TANH ? 1 : huge);
+            assertThat(x[1] + 0f).as("%s of -%s", act, huge).isEqualTo(act == Act.TANH ? -1f : 0f);
+        }
+    }
+
+    @Test
+    void everyPositionGivesWhatFirstPositionsGiveAndNothingOutsideWholeVectorsIsWritten() {
         Random random = new Random(7);
         for (Act act : Act.values()) {
             for (int n = 1; n < 70; n++) {
-                float[] x = new float[n + 3];
+                int whole = Lanes.padded(n);
+                float[] x = new float[whole + 3];
                 for (int i = 0; i < x.length; i++) {
                     x[i] = (float) random.nextGaussian() * 3;
                 }
-                float[] y = new float[n + 5];
+                float[] y = new float[whole + 5];
                 Elementwise.activate(act, x, 3, y, 4, n);
-                float[] one = new float[1];
+                float[] one = new float[Lanes.COUNT];
                 for (int i = 0; i < n; i++) {
-                    Elementwise.activate(act, x, 3 + i, one, 0, 1);
+                    one[0] = x[3 + i];
+                    Elementwise.activate(act, one, 0, one, 0, 1);
                     assertThat(y[4 + i]).as("%s, %d of %d, seed 7", act, i, n).isEqualTo(one[0]);
                 }
                 assertThat(y[3]).isZero();
-                assertThat(y[n + 4]).isZero();
+                assertThat(y[whole + 4]).isZero();
+            }
+        }
+    }
+
+    @Test
+    void gatesMultiplyWhatActivationsGive() {
+        Random random = new Random(8);
+        for (Act act : Act.values()) {
+            for (int n : new int[] {1, 31, 64, 64 * Lanes.COUNT, 64 * Lanes.COUNT + 17}) {
+                float[] gate = new float[Lanes.padded(n) + 1];
+                float[] up = new float[Lanes.padded(n) + 2];
+                for (int i = 0; i < gate.length; i++) {
+                    gate[i] = (float) random.nextGaussian();
+                    up[i] = (float) random.nextGaussian();
+                }
+                float[] want = gate.clone();
+                Elementwise.activate(act, want, 1, want, 1, n);
+                Elementwise.gate(act, gate, 1, up, 2, gate, 1, n);
+                for (int i = 0; i < n; i++) {
+                    assertThat(gate[1 + i]).as("%s, %d of %d, seed 8", act, i, n).isEqualTo(want[1 + i] * up[2 + i]);
+                }
             }
         }
     }
