@@ -27,7 +27,6 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -38,7 +37,6 @@ class CpuProgramTest {
         return new CpuProvider().open(0, new ExecutorOptions(threads, ExecutorOptions.Math.F32));
     }
 
-    @Tag("jit") // some JVM starts box vectors for good: run with -DexcludedGroups=none
     @ParameterizedTest
     @CsvSource({"F32, F32", "Q8_0, F16", "Q4_0, F32"})
     void decodingAllocatesNothingOnAnyThreadOnceWarm(WeightFormat format, KvFormat kv) {
@@ -68,7 +66,6 @@ class CpuProgramTest {
         }
     }
 
-    @Tag("jit") // some JVM starts box vectors for good: run with -DexcludedGroups=none
     @ParameterizedTest
     @CsvSource({"4, 4, 64, F16", "4, 4, 64, F32", "8, 2, 64, F16", "6, 2, 128, F16", "3, 3, 20, F16"})
     void attentionOverALongCacheAllocatesNothingOnceWarm(int heads, int kvHeads, int headDim, KvFormat kv) {

@@ -15,7 +15,7 @@ import dev.millrace.cpu.step.Step;
  *
  * <p>While decoding, the tiles of all key/value heads of all sequences are laid end to end and cut into one run for
  * each worker. A head that a cut goes through is finished from the workers' partial sums. While reading prompts,
- * workers take blocks of queries of one key/value head, the longest first. All query heads of a group go over its keys
+ * workers take blocks of queries of one key/value head after the other, the longest first. All query heads of a group go over its keys
  * together.
  */
 public final class AttentionStep implements Step {
@@ -182,20 +182,7 @@ public final class AttentionStep implements Step {
     // ---- many tokens
 
     private void prefill(Chunk chunk, int worker, int workers) {
-        int end = Step.share(chunk.tokens(), 1, worker + 1, workers);
-        int piece = -1;
-        long base = 0;
-        KvCache cache = null;
-        for (int t = Step.share(chunk.tokens(), 1, worker, workers); t < end; t++) {
-            if (chunk.pieceOf(t) != piece) {
-                piece = chunk.pieceOf(t);
-                base = base(chunk, piece);
-                cache = cache(chunk, piece);
-            }
-            for (int head = 0; head < op.kvHeads(); head++) {
-                append(cache, t, head, base + chunk.position(t), worker);
-            }
-        }
+        append(chunk, worker, workers);
         pool.barrier(worker);
         int items = 0;
         for (int p = 0; p < chunk.pieces(); p++) {
@@ -207,7 +194,27 @@ public final class AttentionStep implements Step {
             while (left >= blocks(chunk, p) * op.kvHeads()) {
                 left -= blocks(chunk, p++) * op.kvHeads();
             }
-            attend(chunk, p, left % op.kvHeads(), blocks(chunk, p) - 1 - left / op.kvHeads(), worker);
+            // all of a head one after the other: its keys and values stay in the second-level cache
+            int blocks = blocks(chunk, p);
+            attend(chunk, p, left / blocks, blocks - 1 - left % blocks, worker);
+        }
+    }
+
+    /** Appends this worker's share of the tokens, head by head: a block of keys is written where it stays in the cache. */
+    private void append(Chunk chunk, int worker, int workers) {
+        int end = Step.share(chunk.tokens(), KvCache.BLOCK, worker + 1, workers);
+        for (int head = 0; head < op.kvHeads(); head++) {
+            int piece = -1;
+            long base = 0;
+            KvCache cache = null;
+            for (int t = Step.share(chunk.tokens(), KvCache.BLOCK, worker, workers); t < end; t++) {
+                if (chunk.pieceOf(t) != piece) {
+                    piece = chunk.pieceOf(t);
+                    base = base(chunk, piece);
+                    cache = cache(chunk, piece);
+                }
+                append(cache, t, head, base + chunk.position(t), worker);
+            }
         }
     }
 

@@ -15,16 +15,19 @@ import java.nio.ByteOrder;
  * rounded up to whole vectors]; the padding stays 0. Positions come in whole tiles of {@link #TILE}.
  */
 public final class KvCache {
-    /** Blocks whose scores are computed together. */
-    public static final int TILE_BLOCKS = 4;
-    /** Positions in a tile. */
-    public static final int TILE = TILE_BLOCKS * Lanes.COUNT;
+    /** Positions in a block of keys. */
+    public static final int BLOCK = Lanes.COUNT;
+
+    /** Positions in a tile, whose scores are computed together. */
+    public static final int TILE = 4 * BLOCK;
+
+    /** All native memory: a segment that is a constant is not checked for being open at every store. */
+    private static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
     private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT.withOrder(ByteOrder.LITTLE_ENDIAN);
     private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT.withOrder(ByteOrder.LITTLE_ENDIAN);
 
     private final KvFormat format;
-    private final MemorySegment memory;
     private final int headDim;
     private final int padded;
     private final long keysAt;
@@ -33,7 +36,6 @@ public final class KvCache {
 
     private KvCache(MemorySegment memory, long at, int kvHeads, int headDim, long positions, KvFormat format) {
         this.format = format;
-        this.memory = memory;
         this.headDim = headDim;
         this.padded = Lanes.padded(headDim);
         this.positions = positions;
@@ -75,20 +77,20 @@ public final class KvCache {
 
     /** Stores the key and the value of one head at {@code position}: headDim floats each. */
     public void put(int head, long position, float[] k, int kAt, float[] v, int vAt) {
-        long block = keys(head, position / Lanes.COUNT * Lanes.COUNT) - memory.address();
-        long lane = position % Lanes.COUNT;
+        long lane = position % BLOCK;
+        long block = keys(head, position - lane);
+        long value = values(head, position);
         if (format == KvFormat.F32) {
             long key = block + lane * Float.BYTES;
             for (int d = 0; d < headDim; d++) {
-                memory.set(FLOAT, key + (long) d * Lanes.COUNT * Float.BYTES, k[kAt + d]);
+                ALL.set(FLOAT, key + (long) d * BLOCK * Float.BYTES, k[kAt + d]);
             }
-            MemorySegment.copy(v, vAt, memory, FLOAT, values(head, position) - memory.address(), headDim);
+            MemorySegment.copy(v, vAt, ALL, FLOAT, value, headDim);
         } else {
             long key = block + lane * Short.BYTES;
-            long value = values(head, position) - memory.address();
             for (int d = 0; d < headDim; d++) {
-                memory.set(SHORT, key + (long) d * Lanes.COUNT * Short.BYTES, Float.floatToFloat16(k[kAt + d]));
-                memory.set(SHORT, value + (long) d * Short.BYTES, Float.floatToFloat16(v[vAt + d]));
+                ALL.set(SHORT, key + (long) d * BLOCK * Short.BYTES, Float.floatToFloat16(k[kAt + d]));
+                ALL.set(SHORT, value + (long) d * Short.BYTES, Float.floatToFloat16(v[vAt + d]));
             }
         }
     }
