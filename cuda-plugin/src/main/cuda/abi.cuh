@@ -35,9 +35,18 @@ struct LinearArgs {
     int act, gated, xFmt, yFmt;
     void* work; int* counters;
     u64* best;   // gemv: [m][grid] the block's highest output as (ordered score, ~id); null: not wanted
-    int kSlices, pad;           // gemv: warps that share a row (1, 2, 4, 8)
+    int kSlices;                // gemv: warps that share a row (1, 2, 4, 8); gemm_*_tiles: shares of k
+    int fresh;                  // gemm_*_tiles: the launch before wrote w
     u64* mark;
 };
+// A CUtensorMap of the driver: x as boxes of 128 bytes x 128 rows, w as boxes of 128 bytes x BN rows, 128-byte swizzle.
+struct __align__(64) TensorMap { u64 opaque[16]; };
+// gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles (9.0 only): launch grid(at most SM), block(384)
+struct TiledArgs { TensorMap x, w; LinearArgs a; };
+
+// Row tiles (of 16) firstTile .. firstTile + gridDim.y - 1 of a quantized matrix as f16 rows of w.ld elements.
+// launch grid(ceil(w.ld / 1024), row tiles), block(256)
+struct ExpandArgs { Weight w; void* out; int firstTile, pad; u64* mark; };
 
 // out[r] = sum over parts of table[index + offset]. launch grid(rows), block(256)
 struct EmbedArgs { Weight t[3]; int index[3]; int offset[3]; int parts, width, ld, pad; BatchRef b; float* out; u64* mark; };

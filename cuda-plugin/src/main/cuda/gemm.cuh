@@ -46,26 +46,23 @@ template <int N> __device__ __forceinline__ bool combineSplits(const LinearArgs&
     return true;
 }
 
-// Rows m0 .. m0 + ROWS - 1 and columns n0 .. n0 + COLUMNS - 1 of the sums, by 256 threads. Past the output's width a 16-bit
-// row is padded with zeros up to ldy.
-template <int ROWS, int COLUMNS = 128> __device__ __forceinline__ void finishTile(const LinearArgs& a, const float* tile, int m0, int n0) {
-    const int c = (threadIdx.x % (COLUMNS / 4)) * 4, n = n0 + c;
-    float bias[4] = {};
-    if (a.bias) {
+// What happens to four neighbouring columns of the sums: bias, activation, gate, residual, rounding. Past the output's width
+// a 16-bit row is padded with zeros up to ldy.
+struct Epilogue {
+    float bias[4];
+    int per, first, left, padLeft; // outputs of four sums, where they go in a row, columns to write, to write or pad
+    bool whole, wholeResidual;
+    __device__ __forceinline__ Epilogue(const LinearArgs& a, int n) {
 #pragma unroll
-        for (int i = 0; i < 4; i++) if (n + i < a.w.n) bias[i] = a.bias[n + i];
+        for (int i = 0; i < 4; i++) bias[i] = a.bias && n + i < a.w.n ? a.bias[n + i] : 0.f;
+        const int width = a.gated ? a.w.n / 2 : a.w.n, es = a.yFmt == FMT_F32 ? 4 : 2;
+        per = a.gated ? 2 : 4, first = a.gated ? n / 2 : n;
+        left = width - first, padLeft = a.yFmt == FMT_F32 ? 0 : a.ldy - first;
+        whole = left >= per && ((reinterpret_cast<uintptr_t>(a.y) | (long long)a.ldy * es) & (per * es - 1)) == 0;
+        wholeResidual = a.residual && left >= per && ((reinterpret_cast<uintptr_t>(a.residual) | (long long)a.ldr * 4) & (per * 4 - 1)) == 0;
     }
-    const int width = a.gated ? a.w.n / 2 : a.w.n, per = a.gated ? 2 : 4, first = a.gated ? n / 2 : n;
-    const int left = width - first, padLeft = a.yFmt == FMT_F32 ? 0 : a.ldy - first; // columns to write, to write or pad
-    if (left <= 0 && padLeft <= 0) return;
-    const int es = a.yFmt == FMT_F32 ? 4 : 2;
-    const bool whole = left >= per && ((reinterpret_cast<uintptr_t>(a.y) | (long long)a.ldy * es) & (per * es - 1)) == 0;
-    const bool wholeResidual = a.residual && left >= per && ((reinterpret_cast<uintptr_t>(a.residual) | (long long)a.ldr * 4) & (per * 4 - 1)) == 0;
-#pragma unroll 1
-    for (int r = threadIdx.x / (COLUMNS / 4); r < ROWS; r += 1024 / COLUMNS) {
-        const int m = m0 + r;
-        if (m >= a.m) break;
-        float4 sums = *reinterpret_cast<const float4*>(tile + r * TILE_LD + c);
+    __device__ __forceinline__ bool idle() const { return left <= 0 && padLeft <= 0; }
+    __device__ __forceinline__ void row(const LinearArgs& a, int m, float4 sums) const {
         float v[4] = {sums.x + bias[0], sums.y + bias[1], sums.z + bias[2], sums.w + bias[3]};
         if (a.gated) {
             float up0 = v[1], up1 = v[3];
@@ -87,9 +84,7 @@ template <int ROWS, int COLUMNS = 128> __device__ __forceinline__ void finishTil
         }
         const long long at = (long long)m * a.ldy + first;
         if (whole && per == 4) {
-            if (a.yFmt == FMT_F32) *reinterpret_cast<float4*>(static_cast<float*>(a.y) + at) = make_float4(v[0], v[1], v[2], v[3]);
-            else *reinterpret_cast<uint2*>(static_cast<__half*>(a.y) + at) = a.yFmt == FMT_F16
-                ? make_uint2(packHalf(v[0], v[1]), packHalf(v[2], v[3])) : make_uint2(packBf16(v[0], v[1]), packBf16(v[2], v[3]));
+            store(a, at, make_float4(v[0], v[1], v[2], v[3]));
         } else if (whole) {
             storePair(a.y, at, a.yFmt, v[0], v[1]);
         } else {
@@ -99,5 +94,21 @@ template <int ROWS, int COLUMNS = 128> __device__ __forceinline__ void finishTil
                 else if (i < per && i < padLeft) storeAs(a.y, at + i, a.yFmt, 0.f);
             }
         }
+    }
+    __device__ __forceinline__ static void store(const LinearArgs& a, long long at, float4 v) {
+        if (a.yFmt == FMT_F32) *reinterpret_cast<float4*>(static_cast<float*>(a.y) + at) = v;
+        else *reinterpret_cast<uint2*>(static_cast<__half*>(a.y) + at) = a.yFmt == FMT_F16
+            ? make_uint2(packHalf(v.x, v.y), packHalf(v.z, v.w)) : make_uint2(packBf16(v.x, v.y), packBf16(v.z, v.w));
+    }
+};
+
+// Rows m0 .. m0 + ROWS - 1 and columns n0 .. n0 + COLUMNS - 1 of the sums, by 256 threads.
+template <int ROWS, int COLUMNS = 128> __device__ __forceinline__ void finishTile(const LinearArgs& a, const float* tile, int m0, int n0) {
+    const int c = (threadIdx.x % (COLUMNS / 4)) * 4;
+    const Epilogue e(a, n0 + c);
+    if (e.idle()) return;
+#pragma unroll 1
+    for (int r = threadIdx.x / (COLUMNS / 4); r < ROWS && m0 + r < a.m; r += 1024 / COLUMNS) {
+        e.row(a, m0 + r, *reinterpret_cast<const float4*>(tile + r * TILE_LD + c));
     }
 }

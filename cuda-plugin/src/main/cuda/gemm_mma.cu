@@ -51,7 +51,7 @@ template <int FMT> __device__ __forceinline__ void gemmWarpgroups(const LinearAr
         const u64 x = wgmmaSide(s.base + stage * s.BYTES + group * 64 * 128), w = wgmmaSide(s.base + stage * s.BYTES + 128 * 128);
         wgmmaFence();
 #pragma unroll
-        for (int k = 0; k < 4; k++) wgmma<FMT>(d, x + 2 * k, w + 2 * k, step + k > 0);
+        for (int k = 0; k < 4; k++) wgmma<FMT, 128>(d, x + 2 * k, w + 2 * k, step + k > 0);
         wgmmaCommit();
         if (step + 2 < steps) {
             s.template load<true>(a, m0, n0, step + 2, (step + 2) % 3);

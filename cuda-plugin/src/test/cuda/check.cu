@@ -4,6 +4,7 @@ cudaStream_t stream;
 int sms, failures;
 bool pdl = true;
 static int checks;
+static bool hopper; // compute capability 9.0
 
 struct Case { int m, n, k; bool norm, bias, gated, residual; int act; };
 
@@ -46,8 +47,6 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
     a.work = work.p, a.counters = counters.p;
     Launch l = gemm ? gemmLaunch(a, sms, tf32) : gemvLaunch(a, sms);
     if (!gemm && !c.gated) a.best = best.p;
-    launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt), l, a);
-    CU(cudaDeviceSynchronize());
     // reference
     std::vector<double> ref((size_t)c.m * width);
     for (int m = 0; m < c.m; m++) {
@@ -75,17 +74,6 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
             ref[(size_t)m * width + n] = y + (c.residual ? res[(size_t)m * ldy + n] : 0);
         }
     }
-    std::vector<float> raw = dy.host(), y(ref.size());
-    const unsigned short* y16 = (const unsigned short*)raw.data();
-    bool padded = true;
-    for (int m = 0; m < c.m; m++) {
-        for (int n = 0; n < ldy; n++) {
-            size_t at = (size_t)m * ldy + n;
-            float v = yFmt == FMT_F32 ? raw[at] : yFmt == FMT_F16 ? half2f(y16[at]) : bf2f(y16[at]);
-            if (n < width) y[(size_t)m * width + n] = v;
-            else if (yFmt != FMT_F32 && v != 0) padded = false;
-        }
-    }
     char name[200];
     snprintf(name, 200, "%s_%s m %d n %d k %d%s%s%s%s act %d yFmt %d seed %llu", gemm ? "gemm" : "gemv", tf32 ? "tf32" : fmtName(fmt), c.m, c.n, c.k,
              c.norm ? " norm" : "", c.bias ? " bias" : "", c.gated ? " gated" : "", c.residual ? " residual" : "", c.act, yFmt, seed);
@@ -93,9 +81,39 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
     if (gemm && c.norm) limit = std::max(limit, xFmt == FMT_F32 ? 2e-6 : 4e-4); // a rounding of x may fall either way
     if (yFmt == FMT_F16) limit = std::max(limit, 5e-4);
     if (yFmt == FMT_BF16) limit = std::max(limit, 4e-3);
-    report(name, compare(y, ref), limit);
-    if (!padded) report(std::string(name) + ": padding not zero", {INFINITY, 0}, 0);
-    for (int v : counters.host()) if (v) { report(std::string(name) + ": counters not reset", {INFINITY, 0}, 0); break; }
+    std::vector<float> y(ref.size());
+    auto verify = [&](const std::string& name) {
+        std::vector<float> raw = dy.host();
+        const unsigned short* y16 = (const unsigned short*)raw.data();
+        bool padded = true;
+        for (int m = 0; m < c.m; m++) {
+            for (int n = 0; n < ldy; n++) {
+                size_t at = (size_t)m * ldy + n;
+                float v = yFmt == FMT_F32 ? raw[at] : yFmt == FMT_F16 ? half2f(y16[at]) : bf2f(y16[at]);
+                if (n < width) y[(size_t)m * width + n] = v;
+                else if (yFmt != FMT_F32 && v != 0) padded = false;
+            }
+        }
+        report(name, compare(y, ref), limit);
+        if (!padded) report(name + ": padding not zero", {INFINITY, 0}, 0);
+        for (int v : counters.host()) if (v) { report(name + ": counters not reset", {INFINITY, 0}, 0); break; }
+    };
+    if (gemm && hopper && (xFmt != FMT_F32 || tf32)) {
+        Dev<unsigned short> scratch(fmt >= FMT_Q8_0 ? (size_t)roundUp(rows, 16) * w.w.ld : 1, 0xff);
+        const int steps = ceilDiv(c.k * (xFmt == FMT_F32 ? 4 : 2), 128), ruled = gemmTiles(a, sms).splits;
+        for (int bn : {256, 160, 128}) {
+            for (int splits : {1, ruled, 3}) {
+                if (splits > 1 && ceilDiv(steps, ceilDiv(steps, splits)) != splits) continue;
+                checks++;
+                CU(cudaMemset(dy.p, 0xff, dy.n * 4));
+                launchTiles(a, bn, splits, scratch.p);
+                verify(std::string(name) + " tiles " + std::to_string(bn) + "/" + std::to_string(splits));
+            }
+        }
+        CU(cudaMemset(dy.p, 0xff, dy.n * 4));
+    }
+    launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt), l, a);
+    verify(name);
     if (a.best) {
         auto b = best.host();
         for (int m = 0; m < c.m; m++) {
@@ -275,18 +293,27 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
             }
         }
     }
-    std::vector<float> raw32 = dout.host(), y(ref.size());
-    const unsigned short* y16 = (const unsigned short*)raw32.data();
-    for (int r = 0; r < rows; r++)
-        for (int d = 0; d < c.heads * D; d++) {
-            size_t at = (size_t)r * ldo + d;
-            y[(size_t)r * c.heads * D + d] = outFmt == FMT_F32 ? raw32[at] : outFmt == FMT_F16 ? half2f(y16[at]) : bf2f(y16[at]);
-        }
     char name[240];
     snprintf(name, 240, "%s heads %d/%d dim %d rotary %d%s kv %s window %d%s%s in %s base %d count %d seqs %d seed %llu", decode ? "attn_decode" : strict ? "attn_prefill strict" : "attn_prefill",
              c.heads, c.kvHeads, D, c.rotary, c.interleaved ? "i" : "", c.kvFmt ? "f16" : "f32", c.window, c.causal ? "" : " full", c.norms ? " norms" : "", fmtName(inFmt), c.base[0], c.count[0], S, seed);
     double limit = inFmt == FMT_BF16 ? 8e-3 : inFmt == FMT_F16 ? 1.5e-3 : decode || strict ? (c.kvFmt ? 1e-5 : 3e-6) : 2e-3;
-    report(name, compare(y, ref), limit);
+    auto verify = [&](const std::string& name) {
+        std::vector<float> raw32 = dout.host(), y(ref.size());
+        const unsigned short* y16 = (const unsigned short*)raw32.data();
+        for (int r = 0; r < rows; r++)
+            for (int d = 0; d < c.heads * D; d++) {
+                size_t at = (size_t)r * ldo + d;
+                y[(size_t)r * c.heads * D + d] = outFmt == FMT_F32 ? raw32[at] : outFmt == FMT_F16 ? half2f(y16[at]) : bf2f(y16[at]);
+            }
+        report(name, compare(y, ref), limit);
+    };
+    verify(name);
+    if (!decode && !strict && hopper && attnTiles(a)) {
+        checks++;
+        CU(cudaMemset(dout.p, 0xff, dout.n * 4));
+        launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a);
+        verify(std::string(name) + " tiles");
+    }
     auto ctr = counters.host();
     for (int v : ctr) if (v) { report(std::string(name) + ": counters not reset", {INFINITY, 0}, 0); break; }
     for (auto* d : devs) delete d;
@@ -311,6 +338,9 @@ static void attentions() {
             {2, 1, 256, 64, 1, kv, 0, true, false, {9}, {70}}, {3, 1, 33, 32, 0, kv, 7, true, true, {64, 0, 1}, {10, 90, 1}},
             {12, 12, 64, 0, 0, kv, 0, false, false, {0, 0, 0}, {50, 129, 3}}, {4, 4, 32, 32, 0, kv, 0, false, true, {0}, {77}},
             {4, 4, 64, 64, 0, kv, 9, false, false, {0}, {100}},
+            {6, 3, 128, 128, 0, kv, 0, true, true, {300, 0, 5}, {140, 1, 513}}, {4, 1, 128, 64, 1, kv, 70, true, false, {0, 17}, {401, 260}},
+            {4, 2, 64, 32, 0, kv, 33, true, true, {130}, {390}}, {2, 2, 128, 0, 0, kv, 0, false, false, {0, 0}, {300, 129}},
+            {2, 1, 64, 24, 1, kv, 0, true, false, {2}, {257}},
         };
         for (auto& c : pre) {
             attention(c, FMT_F32, FMT_F32, false, true, seed++);
@@ -429,6 +459,7 @@ int main(int argc, char** argv) {
     cudaDeviceProp prop;
     CU(cudaGetDeviceProperties(&prop, 0));
     sms = prop.multiProcessorCount;
+    hopper = prop.major == 9 && prop.minor == 0;
     CU(cudaStreamCreate(&stream));
     std::string only = argc > 1 ? argv[1] : "";
     if (only.empty() || only == "embed") embeds();

@@ -1,5 +1,6 @@
 // Small host tools for the kernel harness: device buffers, random data, weights in ggml's raw layout, error figures.
 #pragma once
+#include <cuda.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <algorithm>
@@ -32,6 +33,10 @@ KERNEL(gemm_f16_small, LinearArgs) KERNEL(gemm_bf16_small, LinearArgs) KERNEL(ge
 KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
 KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs)
 KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
+KERNEL(attn_tiles64, AttentionArgs) KERNEL(attn_tiles128, AttentionArgs)
+KERNEL(expand_q8_0, ExpandArgs) KERNEL(expand_q4_0, ExpandArgs) KERNEL(expand_q4_1, ExpandArgs)
+#define TILES_KERNELS(F) KERNEL(gemm_##F##_tiles256, TiledArgs) KERNEL(gemm_##F##_tiles160, TiledArgs) KERNEL(gemm_##F##_tiles128, TiledArgs)
+TILES_KERNELS(f16) TILES_KERNELS(bf16) TILES_KERNELS(tf32)
 
 using LinearKernel = void (*)(LinearArgs);
 inline LinearKernel gemvOf(int fmt) {
@@ -63,6 +68,36 @@ template <class A> void launch(void (*kernel)(A), Launch l, const A& a) {
     at.val.programmaticStreamSerializationAllowed = 1;
     c.attrs = &at, c.numAttrs = pdl ? 1 : 0;
     CU(cudaLaunchKernelEx(&c, kernel, a));
+}
+
+// The copy engine's view of a row-major matrix: boxes of 128 bytes x `boxRows`, zeros outside.
+inline TensorMap tensorMap(const void* data, int fmt, int rows, int columns, int ld, int boxRows) {
+    static decltype(&cuTensorMapEncodeTiled) encode = nullptr;
+    if (!encode) {
+        cudaDriverEntryPointQueryResult found;
+        CU(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", (void**)&encode, 12000, cudaEnableDefault, &found));
+    }
+    const int es = fmt == FMT_F32 ? 4 : 2;
+    TensorMap map;
+    cuuint64_t dims[] = {(cuuint64_t)columns, (cuuint64_t)rows}, strides[] = {(cuuint64_t)ld * es};
+    cuuint32_t box[] = {(cuuint32_t)(128 / es), (cuuint32_t)boxRows}, steps[] = {1, 1};
+    CUresult r = encode((CUtensorMap*)&map, fmt == FMT_F32 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32 : fmt == FMT_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+                        2, (void*)data, dims, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (r) printf("cuTensorMapEncodeTiled: %d\n", r), exit(1);
+    return map;
+}
+// One product by tiles; a quantized matrix is expanded to `scratch` first.
+inline void launchTiles(LinearArgs a, int bn, int splits, void* scratch) {
+    const int which = bn == 256 ? 0 : bn == 160 ? 1 : 2;
+    if (a.w.fmt >= FMT_Q8_0) {
+        ExpandArgs e = {a.w, scratch, 0, 0, nullptr};
+        launch(a.w.fmt == FMT_Q8_0 ? expand_q8_0 : a.w.fmt == FMT_Q4_0 ? expand_q4_0 : expand_q4_1, expandLaunch(a.w), e);
+        a.w = {scratch, nullptr, a.w.n, a.w.k, a.w.ld, FMT_F16}, a.fresh = 1;
+    }
+    void (*kernels[3][3])(TiledArgs) = {{gemm_tf32_tiles256, gemm_tf32_tiles160, gemm_tf32_tiles128}, {gemm_f16_tiles256, gemm_f16_tiles160, gemm_f16_tiles128}, {gemm_bf16_tiles256, gemm_bf16_tiles160, gemm_bf16_tiles128}};
+    a.kSlices = splits;
+    TiledArgs t = {tensorMap(a.x, a.w.fmt, a.m, a.w.k, a.ldx, 128), tensorMap(a.w.data, a.w.fmt, roundUp(a.w.n, 16), a.w.k, a.w.ld, bn), a};
+    launch(kernels[a.w.fmt][which], tilesLaunch(a, sms, bn, splits), t);
 }
 
 struct Random { // SplitMix64

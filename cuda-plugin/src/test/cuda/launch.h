@@ -59,6 +59,32 @@ inline Launch gemmLaunch(const LinearArgs& a, int sm, bool tf32) {
     return {dim3(ceilDiv(a.m, 128), ceilDiv(a.w.n, 128), splits), 256, shared};
 }
 
+// gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles on 9.0: tiles of 128 x bn, k in `splits` shares (a.kSlices). Clocks of 128
+// bytes of k from what binds (gemm_tiles.cu), and of a tile's end.
+struct Tiles { int bn, splits; Launch launch; };
+inline size_t tilesShared(int bn) { return size_t(bn == 256 ? 4 : bn == 160 ? 5 : 6) * (128 + bn) * 128 + 20480 + 128; }
+inline Launch tilesLaunch(const LinearArgs& a, int sm, int bn, int splits) {
+    return {dim3(std::min(sm, ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn) * splits)), 384, tilesShared(bn)};
+}
+inline Tiles gemmTiles(const LinearArgs& a, int sm) {
+    const int steps = ceilDiv(a.w.k * (a.xFmt == FMT_F32 ? 4 : 2), 128);
+    Tiles best = {};
+    double least = 1e18;
+    for (int bn : {256, 160, 128}) {
+        const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn), clocks = bn == 256 ? 1024 : bn == 160 ? 736 : 640;
+        for (int s = 1; s <= 4 && (s == 1 || (tiles * s <= sm && steps >= 4 * s)); s++) {
+            const int share = ceilDiv(steps, s);
+            if (ceilDiv(steps, share) != s) continue; // none without work
+            double cost = double(ceilDiv(tiles * s, sm)) * (share * clocks + 16 * bn) + (s > 1 ? (12 + 8 * s) * bn : 0);
+            if (cost < least) least = cost, best = {bn, s, tilesLaunch(a, sm, bn, s)};
+        }
+    }
+    return best;
+}
+// Quantized matrices are expanded to f16 first from so many rows on.
+inline bool gemmExpands(const LinearArgs& a) { return a.w.fmt >= FMT_Q8_0 && a.m >= 192; }
+inline Launch expandLaunch(const Weight& w) { return {dim3(ceilDiv(w.ld, 1024), ceilDiv(w.n, 16)), 256, 0}; }
+
 inline Launch attnDecodeLaunch(AttentionArgs& a, int sm) {
     int ratio = a.heads / a.kvHeads, gq = ratio == 1 ? 1 : 2, y = a.kvHeads * ceilDiv(ratio, 2);
     a.splits = std::max(1, std::min(64, 2 * sm / (y * a.b.nRows)));
@@ -71,5 +97,9 @@ inline Launch attnPrefillLaunch(const AttentionArgs& a, bool strict) {
     dim3 grid(ceilDiv(a.b.maxCount, 64), a.heads, a.b.nSeqs);
     if (strict) return {grid, 256, size_t(3 * 64 * (dp + 4) + 64 * 68) * 4};
     return {grid, 128, size_t(4 * 64 * (2 * dp + 16))};
+}
+inline bool attnTiles(const AttentionArgs& a) { return a.headDim == 64 || a.headDim == 128; } // on 9.0
+inline Launch attnTilesLaunch(const AttentionArgs& a) {
+    return {dim3(a.heads, ceilDiv(a.b.maxCount, 128), a.b.nSeqs), 384, size_t(a.headDim / 64) * 5 * 16384 + 64};
 }
 inline Launch appendLaunch(const AttentionArgs& a) { return {dim3(a.b.nRows), 256, 0}; }

@@ -233,7 +233,7 @@ static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated
     for (auto* p : w) delete p;
 }
 
-static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k, bool gated = false) {
+static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k, bool gated = false, bool residual = false) {
     const int copies = 4; // rotate the weights so that L2 does not hold them
     std::vector<Mat*> w;
     for (int i = 0; i < copies; i++) w.push_back(new Mat(n, k, fmt));
@@ -242,22 +242,46 @@ static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k,
     Dev<float> y((size_t)ma * roundUp(n, 64));
     Dev<float> work(16 << 20);
     Dev<int> counters(65536);
+    Dev<unsigned short> scratch(fmt >= FMT_Q8_0 ? (size_t)roundUp(n, 16) * DeviceWeight::ldOf(k, fmt) : 1);
     LinearArgs a = {};
     a.work = work.p, a.counters = counters.p;
     a.w = w[0]->w, a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64), a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = gated ? xf : FMT_F32;
-    float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a); } }, 3, 1) / copies;
-    printf("gemm %-22s %-5s m %5d n %6d k %6d: %8.1f us %7.1f TFLOP/s\n", what, tf32 ? "tf32" : fmtName(fmt), m, n, k, ms * 1e3, 2.0 * m * n * k / ms / 1e9);
+    if (residual) a.residual = y.p;
+    auto each = [&](std::function<void()> f) { return timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; f(); } }, 3, 1) / copies; };
+    const double work_ = 2.0 * m * n * k / 1e9;
+    float ms = each([&] { launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a); });
+    printf("gemm %-20s %-5s m %5d n %6d k %6d: %8.1f us %6.1f TFLOP/s", what, tf32 ? "tf32" : fmtName(fmt), m, n, k, ms * 1e3, work_ / ms);
+    if (fmt != FMT_F32 || tf32) {
+        const Tiles rule = gemmTiles(a, sms);
+        printf(" | tiles");
+        for (int bn : {256, 160, 128}) {
+            for (int s = 1; s <= 4; s++) {
+                const int steps = ceilDiv(k * (xf == FMT_F32 ? 4 : 2), 128);
+                if (s > 1 && (ceilDiv(steps, ceilDiv(steps, s)) != s || ceilDiv(m, 128) * ceilDiv(n, bn) * s > sms)) continue;
+                if (s == 1 && (size_t)m * n > 40e6 && bn == 160) continue;
+                ms = each([&] { launchTiles(a, bn, s, scratch.p); });
+                printf("  %s%d/%d %.1f us %.0f", bn == rule.bn && s == rule.splits ? "*" : "", bn, s, ms * 1e3, work_ / ms);
+            }
+        }
+        if (fmt >= FMT_Q8_0) {
+            ms = each([&] {
+                ExpandArgs e = {a.w, scratch.p, 0, 0, nullptr};
+                launch(fmt == FMT_Q8_0 ? expand_q8_0 : fmt == FMT_Q4_0 ? expand_q4_0 : expand_q4_1, expandLaunch(a.w), e);
+            });
+            printf("  expand %.1f us", ms * 1e3);
+        }
+    }
+    printf("\n");
     for (auto* p : w) delete p;
 }
 
-static void prefillAttention(Model m, int fmt, int T) {
+static void prefillAttention(Model m, int fmt, int T, int kvFmt) {
     const int W = (m.heads + 2 * m.kvHeads) * m.hd, D = m.hd;
     Mat x(T, W, fmt);
     Dev<float> out((size_t)roundUp(T, 128) * m.d);
     Dev<unsigned char> kv((size_t)2 * m.kvHeads * D * T * 4);
     std::vector<Row> rows;
     for (int i = 0; i < T; i++) rows.push_back({0, i, 0, 0});
-    const int kvFmt = fmt == FMT_F32 ? 0 : 1;
     Dev<Row> dr(rows);
     Dev<Seq> ds(std::vector<Seq>{{kv.p, nullptr, T, kvFmt, 0, T, 0, T, {0, 0}}});
     AttentionArgs a = {};
@@ -265,10 +289,16 @@ static void prefillAttention(Model m, int fmt, int T) {
     a.b = {dr.p, ds.p, nullptr, T, 1, 0, T};
     a.q = x.block, a.k = (char*)x.block + m.heads * D * es, a.v = (char*)x.block + (m.heads + m.kvHeads) * D * es, a.out = out.p;
     a.ldq = a.ldk = a.ldv = W, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1, a.inFmt = fmt, a.outFmt = fmt, a.kvFmt = kvFmt;
+    Dev<float2> cs((size_t)T * D / 2);
+    if (m.llama) a.rope = {cs.p, D, D, 0, D / 2};
     float t0 = timeGraph([&] { launch(kv_append, appendLaunch(a), a); }, 5);
     for (int strict = 0; strict <= (fmt == FMT_F32); strict++) {
         auto k = strict ? attn_prefill_f32 : attn_prefill;
         float t = timeGraph([&] { launch(k, attnPrefillLaunch(a, strict), a); }, 5);
+        if (!strict && attnTiles(a)) {
+            float u = timeGraph([&] { launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a); }, 5);
+            printf("attention %-12s %-5s kv %s T %5d tiles: %8.1f us %7.1f TFLOP/s\n", m.name, fmtName(fmt), kvFmt ? "f16" : "f32", T, u * 1e3, 2.0 * T * T * D * m.heads / u / 1e9);
+        }
         printf("attention %-12s %-5s T %5d%s: append %6.1f us, attend %8.1f us %7.1f TFLOP/s (causal half)\n", m.name, fmtName(fmt), T, strict ? " strict" : "", t0 * 1e3, t * 1e3,
                2.0 * T * T * D * m.heads / t / 1e9);
     }
@@ -325,9 +355,9 @@ int main(int argc, char** argv) {
     if (want("gemm")) {
         for (int fmt : {FMT_BF16, FMT_Q4_0, FMT_Q8_0}) {
             gemmShape("7B qkv", fmt, false, 1920, 12288, 4096);
-            gemmShape("7B o", fmt, false, 1920, 4096, 4096);
+            gemmShape("7B o", fmt, false, 1920, 4096, 4096, false, true);
             gemmShape("7B gate+up", fmt, false, 1920, 22016, 4096, true);
-            gemmShape("7B down", fmt, false, 1920, 4096, 11008);
+            gemmShape("7B down", fmt, false, 1920, 4096, 11008, false, true);
         }
         for (int t = 0; t < 3; t++) {
             int fmt = t == 0 ? FMT_BF16 : FMT_F32;
@@ -344,9 +374,9 @@ int main(int argc, char** argv) {
         gemmShape("square", FMT_BF16, false, 8192, 8192, 8192);
     }
     if (want("prefill")) {
-        prefillAttention(L7B, FMT_BF16, 1920);
-        prefillAttention(L7B, FMT_F16, 1920);
-        for (int fmt : {FMT_BF16, FMT_F32}) prefillAttention(GPT2L, fmt, 1024);
-        prefillAttention(GPT2, FMT_BF16, 128);
+        for (int kv : {1, 0}) prefillAttention(L7B, FMT_BF16, 1920, kv);
+        prefillAttention(L7B, FMT_F16, 1920, 1);
+        for (int fmt : {FMT_BF16, FMT_F32}) prefillAttention(GPT2L, fmt, 1024, fmt == FMT_BF16);
+        prefillAttention(GPT2, FMT_BF16, 128, 1);
     }
 }
