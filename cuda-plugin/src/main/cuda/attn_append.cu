@@ -111,12 +111,19 @@ extern "C" __global__ void __launch_bounds__(256) kv_append(const __grid_constan
     if ((dim == 64 || dim == 128 || dim == 256) && rotates && ((a.ldq | a.ldk | a.ldv | a.kvOffset) & 7) == 0) {
         const int lanes = dim / 8, per = 32 / lanes, l = lane & (lanes - 1);
         const LaneRotation rotation(a.rope, r, l);
-        for (int h0 = first + warp * per; h0 < end; h0 += 8 * per) {
-            const int h = h0 + lane / lanes;
+        auto load = [&](int h) {
             const Move m = moveOf(a, row, seq, r, min(h, end - 1));
-            Eight e = loadEight(m.from, m.at + l * 8, a.inFmt);
+            return loadEight(m.from, m.at + l * 8, a.inFmt);
+        };
+        const int start = first + warp * per + lane / lanes;
+        Eight next = load(start), after = load(start + 8 * per); // two on their way while one is worked on
+        for (int h = start; h - lane / lanes < end; h += 8 * per) {
+            const Move m = moveOf(a, row, seq, r, min(h, end - 1));
+            Eight e = next;
+            next = after;
+            after = load(h + 16 * per);
             Eight n = e;
-            if (a.qNorm.kind != NORM_NONE && h0 < a.heads) { normalizeEight(n, a.qNorm, dim, l * 8); if (m.isQ) e = n; n = e; }
+            if (a.qNorm.kind != NORM_NONE) { normalizeEight(n, a.qNorm, dim, l * 8); if (m.isQ) e = n; n = e; }
             if (a.kNorm.kind != NORM_NONE) { normalizeEight(n, a.kNorm, dim, l * 8); if (m.isK) e = n; }
             if (a.rope.cs) {
                 n = e;

@@ -20,6 +20,24 @@ __device__ __forceinline__ void activate4(float v[4], int act) {
     }
 }
 
+// As activate, with the fast exponential and division (2 ulp each): for results of matrix units.
+__device__ __forceinline__ float activateFast(float x, int act) {
+    if (act == ACT_SILU) return __fdividef(x, 1.f + __expf(fminf(-x, 80.f)));
+    if (act == ACT_GELU_TANH) return __fdividef(x, 1.f + __expf(fminf(-1.5957691216057308f * (x + 0.044715f * x * x * x), 80.f)));
+    return activate(x, act);
+}
+template <int N> __device__ __forceinline__ void activateMany(float* v, int act) {
+    switch (act) {
+        case ACT_NONE: return;
+#define EACH(KIND) \
+    case KIND: \
+        _Pragma("unroll") for (int i = 0; i < N; i++) v[i] = activateFast(v[i], KIND); \
+        return;
+        EACH(ACT_GELU) EACH(ACT_GELU_TANH) EACH(ACT_RELU) EACH(ACT_SILU) EACH(ACT_TANH)
+#undef EACH
+    }
+}
+
 // Blocks of the same tile (gridDim.z of them) have each summed a share of k. Every one leaves its N sums a thread in
 // a.work; the last adds them up, in order, and returns true: it goes on to the epilogue. No float atomics: a result does not
 // depend on who came last. work: 1024 N bytes per block; counters: one per tile, left zero.

@@ -40,11 +40,19 @@ template <int N> __device__ __forceinline__ bool combineShares(const LinearArgs&
     return true;
 }
 
+// Which tile comes when: m first in groups of 16 tiles, so that the x of a group stays in L2 while W goes by.
+struct Order {
+    int mTiles, nTiles;
+    __device__ __forceinline__ int2 at(int tile) const {
+        const int group = tile / (16 * nTiles), local = tile - group * 16 * nTiles, rows = min(16, mTiles - group * 16);
+        return make_int2(group * 16 + local % rows, local / rows);
+    }
+};
+
 // A warp's 16 rows from row m0 and BN columns from n0.
 template <int BN> __device__ __forceinline__ void finishRows(const LinearArgs& a, const float* d, float* buffer, int m0, int n0) {
     const int lane = threadIdx.x & 31, c = (lane & 7) * 4, r = lane >> 3;
-    const bool plain = a.act == ACT_NONE && !a.gated; // residuals of the next 32 columns come while these are stored
-    float4 residual[4];
+    float4 residual[4]; // of the next 32 columns, which come while these are stored
     auto fetch = [&](int n) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
@@ -53,7 +61,7 @@ template <int BN> __device__ __forceinline__ void finishRows(const LinearArgs& a
         }
     };
     Epilogue e(a, n0 + c);
-    bool ahead = plain && e.whole && e.wholeResidual;
+    bool ahead = !a.gated && e.whole && e.wholeResidual;
     if (ahead) fetch(n0 + c);
 #pragma unroll 1
     for (int part = 0; part < BN / 32; part++) {
@@ -71,19 +79,36 @@ template <int BN> __device__ __forceinline__ void finishRows(const LinearArgs& a
         const Epilogue now = e;
         const int n = n0 + part * 32 + 32 + c;
         if (part + 1 < BN / 32) e = Epilogue(a, n);
-        if (plain && now.whole && (!a.residual || ahead)) {
-            float4 v[4];
+        if (now.whole && (!a.residual || ahead)) { // four rows at once: their chains of instructions overlap
+            float v[16];
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                v[i] = *reinterpret_cast<const float4*>(buffer + (r + 4 * i) * STAGE_ROWS + c);
-                v[i].x += now.bias[0], v[i].y += now.bias[1], v[i].z += now.bias[2], v[i].w += now.bias[3];
-                if (ahead) v[i].x += residual[i].x, v[i].y += residual[i].y, v[i].z += residual[i].z, v[i].w += residual[i].w;
+                const float4 q = *reinterpret_cast<const float4*>(buffer + (r + 4 * i) * STAGE_ROWS + c);
+                v[4 * i] = q.x + now.bias[0], v[4 * i + 1] = q.y + now.bias[1], v[4 * i + 2] = q.z + now.bias[2], v[4 * i + 3] = q.w + now.bias[3];
             }
-            ahead = part + 1 < BN / 32 && e.whole && e.wholeResidual;
-            if (ahead) fetch(n);
+            if (a.gated) {
+                float g[8];
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                if (m0 + r + 4 * i < a.m) Epilogue::store(a, (long long)(m0 + r + 4 * i) * a.ldy + now.first, v[i]);
+                for (int i = 0; i < 8; i++) g[i] = v[2 * i];
+                activateMany<8>(g, a.act);
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    if (m0 + r + 4 * i < a.m) storePair(a.y, (long long)(m0 + r + 4 * i) * a.ldy + now.first, a.yFmt, g[2 * i] * v[4 * i + 1], g[2 * i + 1] * v[4 * i + 3]);
+                }
+            } else {
+                activateMany<16>(v, a.act);
+                float4 y[4];
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    y[i] = make_float4(v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3]);
+                    if (ahead) y[i].x += residual[i].x, y[i].y += residual[i].y, y[i].z += residual[i].z, y[i].w += residual[i].w;
+                }
+                ahead = part + 1 < BN / 32 && e.whole && e.wholeResidual;
+                if (ahead) fetch(n);
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    if (m0 + r + 4 * i < a.m) Epilogue::store(a, (long long)(m0 + r + 4 * i) * a.ldy + now.first, y[i]);
+                }
             }
         } else if (!now.idle()) {
             ahead = false;
@@ -104,7 +129,8 @@ template <int FMT, int BN, int STAGES> __device__ __forceinline__ void gemm(cons
         barriersReady();
     }
     __syncthreads();
-    const int mTiles = (a.m + 127) / 128, tiles = mTiles * ((a.w.n + BN - 1) / BN), all = (a.w.k + KC - 1) / KC;
+    const Order order = {(a.m + 127) / 128, (a.w.n + BN - 1) / BN};
+    const int tiles = order.mTiles * order.nTiles, all = (a.w.k + KC - 1) / KC;
     const int share = (all + a.kSlices - 1) / a.kSlices, items = tiles * a.kSlices;
     Ring<STAGES> ring(bars, bars + STAGES * 8);
     const int group = threadIdx.x >> 7;
@@ -113,7 +139,7 @@ template <int FMT, int BN, int STAGES> __device__ __forceinline__ void gemm(cons
         if (threadIdx.x == 256) {
             int ahead = 0; // W's boxes of the first tile come before the wait for x
             for (int item = blockIdx.x; item < items; item += gridDim.x) {
-                const int tile = item % tiles, m0 = tile % mTiles * 128, n0 = tile / mTiles * BN;
+                const int tile = item % tiles, m0 = order.at(tile).x * 128, n0 = order.at(tile).y * BN;
                 const int start = item / tiles * share, end = min(start + share, all);
                 if (item == int(blockIdx.x)) {
                     for (; !a.fresh && ahead < STAGES && start + ahead < end; ahead++) {
@@ -144,7 +170,7 @@ template <int FMT, int BN, int STAGES> __device__ __forceinline__ void gemm(cons
         float* buffer = reinterpret_cast<float*>(shared + STAGES * BYTES) + warp * 16 * STAGE_ROWS;
         float d[BN / 2];
         for (int item = blockIdx.x; item < items; item += gridDim.x) {
-            const int tile = item % tiles, m0 = tile % mTiles * 128, n0 = tile / mTiles * BN;
+            const int tile = item % tiles, m0 = order.at(tile).x * 128, n0 = order.at(tile).y * BN;
             const int start = item / tiles * share, end = min(start + share, all);
             u32 last = 0;
             for (int s = start; s < end; s++) {

@@ -296,7 +296,7 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
     char name[240];
     snprintf(name, 240, "%s heads %d/%d dim %d rotary %d%s kv %s window %d%s%s in %s base %d count %d seqs %d seed %llu", decode ? "attn_decode" : strict ? "attn_prefill strict" : "attn_prefill",
              c.heads, c.kvHeads, D, c.rotary, c.interleaved ? "i" : "", c.kvFmt ? "f16" : "f32", c.window, c.causal ? "" : " full", c.norms ? " norms" : "", fmtName(inFmt), c.base[0], c.count[0], S, seed);
-    double limit = inFmt == FMT_BF16 ? 8e-3 : inFmt == FMT_F16 ? 1.5e-3 : decode || strict ? (c.kvFmt ? 1e-5 : 3e-6) : 2e-3;
+    double limit = inFmt == FMT_BF16 ? 8e-3 : inFmt == FMT_F16 ? 1.5e-3 : decode || strict ? (c.kvFmt ? (c.norms ? 5e-5 : 1e-5) : 3e-6) : 2e-3; // a rounding of k to f16 may fall either way
     auto verify = [&](const std::string& name) {
         std::vector<float> raw32 = dout.host(), y(ref.size());
         const unsigned short* y16 = (const unsigned short*)raw32.data();

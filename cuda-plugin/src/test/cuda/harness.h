@@ -81,7 +81,7 @@ inline TensorMap tensorMap(const void* data, int fmt, int rows, int columns, int
     TensorMap map;
     cuuint64_t dims[] = {(cuuint64_t)columns, (cuuint64_t)rows}, strides[] = {(cuuint64_t)ld * es};
     cuuint32_t box[] = {(cuuint32_t)(128 / es), (cuuint32_t)boxRows}, steps[] = {1, 1};
-    CUresult r = encode((CUtensorMap*)&map, fmt == FMT_F32 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT32 : fmt == FMT_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+    CUresult r = encode((CUtensorMap*)&map, fmt == FMT_F32 ? CU_TENSOR_MAP_DATA_TYPE_TFLOAT32 : fmt == FMT_F16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
                         2, (void*)data, dims, strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (r) printf("cuTensorMapEncodeTiled: %d\n", r), exit(1);
     return map;

@@ -59,8 +59,8 @@ inline Launch gemmLaunch(const LinearArgs& a, int sm, bool tf32) {
     return {dim3(ceilDiv(a.m, 128), ceilDiv(a.w.n, 128), splits), 256, shared};
 }
 
-// gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles on 9.0: tiles of 128 x bn, k in `splits` shares (a.kSlices). Clocks of 128
-// bytes of k from what binds (gemm_tiles.cu), and of a tile's end.
+// gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles on 9.0: tiles of 128 x bn, k in `splits` shares (a.kSlices). Clocks:
+// 4 bn for 128 bytes of k, and what tiles' ends and shares were measured to cost.
 struct Tiles { int bn, splits; Launch launch; };
 inline size_t tilesShared(int bn) { return size_t(bn == 256 ? 4 : bn == 160 ? 5 : 6) * (128 + bn) * 128 + 20480 + 128; }
 inline Launch tilesLaunch(const LinearArgs& a, int sm, int bn, int splits) {
@@ -71,11 +71,11 @@ inline Tiles gemmTiles(const LinearArgs& a, int sm) {
     Tiles best = {};
     double least = 1e18;
     for (int bn : {256, 160, 128}) {
-        const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn), clocks = bn == 256 ? 1024 : bn == 160 ? 736 : 640;
+        const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn);
         for (int s = 1; s <= 4 && (s == 1 || (tiles * s <= sm && steps >= 4 * s)); s++) {
             const int share = ceilDiv(steps, s);
             if (ceilDiv(steps, share) != s) continue; // none without work
-            double cost = double(ceilDiv(tiles * s, sm)) * (share * clocks + 16 * bn) + (s > 1 ? (12 + 8 * s) * bn : 0);
+            double cost = double(ceilDiv(tiles * s, sm)) * (share * 4 * bn + 6000 + 45 * bn) + (s > 1 ? (36 + 12 * s) * bn : 0);
             if (cost < least) least = cost, best = {bn, s, tilesLaunch(a, sm, bn, s)};
         }
     }

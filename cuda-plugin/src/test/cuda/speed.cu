@@ -245,7 +245,7 @@ static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k,
     Dev<unsigned short> scratch(fmt >= FMT_Q8_0 ? (size_t)roundUp(n, 16) * DeviceWeight::ldOf(k, fmt) : 1);
     LinearArgs a = {};
     a.work = work.p, a.counters = counters.p;
-    a.w = w[0]->w, a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64), a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = gated ? xf : FMT_F32;
+    a.w = w[0]->w, a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64), a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = residual || n > 32768 ? FMT_F32 : xf;
     if (residual) a.residual = y.p;
     auto each = [&](std::function<void()> f) { return timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; f(); } }, 3, 1) / copies; };
     const double work_ = 2.0 * m * n * k / 1e9;
@@ -302,6 +302,75 @@ static void prefillAttention(Model m, int fmt, int T, int kvFmt) {
         printf("attention %-12s %-5s T %5d%s: append %6.1f us, attend %8.1f us %7.1f TFLOP/s (causal half)\n", m.name, fmtName(fmt), T, strict ? " strict" : "", t0 * 1e3, t * 1e3,
                2.0 * T * T * D * m.heads / t / 1e9);
     }
+}
+
+// All of a prompt of T tokens but the embedding, as one graph: the launches that a program makes, with `rows` logits at the end.
+static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
+    const int D = m.hd, W = (m.heads + 2 * m.kvHeads) * D, xf = computeFmt(fmt), kvFmt = fmt == FMT_F32 ? 0 : 1, up = m.llama ? 2 * m.f : m.f, ma = roundUp(T, 128), es = xf == FMT_F32 ? 4 : 2;
+    std::vector<Mat*> all;
+    for (int l = 0; l < m.layers; l++) for (auto shape : {std::pair<int, int>(W, m.d), {m.d, m.d}, {up, m.d}, {m.d, m.f}}) all.push_back(new Mat(shape.first, shape.second, fmt));
+    Mat head(m.vocab, m.d, fmt);
+    Dev<float> vec(std::vector<float>(65536 * 2, 0.5f)), x((size_t)ma * m.d), logits((size_t)roundUp(rows, 128) * roundUp(m.vocab, 64)), work(16 << 20);
+    Dev<float> normed((size_t)ma * m.d), qkv((size_t)ma * W), att((size_t)ma * m.d), mid((size_t)ma * m.f);
+    Dev<unsigned short> scratch(fmt >= FMT_Q8_0 ? (size_t)roundUp(std::max(up, m.vocab), 16) * DeviceWeight::ldOf(std::max(m.d, m.f), fmt) : 1);
+    Dev<int> counters(65536);
+    Dev<unsigned char> kv((size_t)2 * m.kvHeads * D * T * 4);
+    std::vector<Row> hr;
+    for (int i = 0; i < T; i++) hr.push_back({0, i, 0, 0});
+    Dev<Row> dr(hr);
+    Dev<Seq> ds(std::vector<Seq>{{kv.p, nullptr, T, kvFmt, 0, T, 0, T, {0, 0}}});
+    Dev<float2> cs((size_t)T * D / 2);
+    const BatchRef b = {dr.p, ds.p, nullptr, T, 1, 0, T};
+    const bool strict = fmt == FMT_F32 && !tf32;
+    fillBits<<<256, 256>>>((u32*)x.p, x.n, 0x80ffffffu, 0x3c000000u);
+    auto norm = [&](int count) {
+        NormArgs a = {{vec.p, m.llama ? nullptr : vec.p, 1e-5f, m.llama ? NORM_RMS : NORM_LAYER, m.d, 0}, x.p, normed.p, count, m.d, m.d, m.d, xf, 0, nullptr};
+        launch(normalize, {dim3(count), 256, 0}, a);
+    };
+    auto linear = [&](const Mat& w, const void* in, void* y, int yFmt, int count, bool residual, int act, bool gated, bool bias, bool old) {
+        LinearArgs a = {};
+        a.w = w.w, a.x = in, a.y = y, a.m = count, a.ldx = w.w.k, a.ldy = a.ldr = roundUp(gated ? w.w.n / 2 : w.w.n, 64), a.act = act, a.gated = gated, a.xFmt = xf, a.yFmt = yFmt;
+        a.bias = bias ? vec.p : nullptr, a.residual = residual ? (float*)y : nullptr, a.work = work.p, a.counters = counters.p;
+        if (count <= 8) {
+            a.xFmt = FMT_F32;
+            launch(gemvOf(fmt), gemvLaunch(a, sms), a);
+        } else if (old || strict || gemmSmall(a, sms, tf32) || (fmt >= FMT_Q8_0 && !gemmExpands(a))) {
+            launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a);
+        } else {
+            const Tiles t = gemmTiles(a, sms);
+            launchTiles(a, t.bn, t.splits, scratch.p);
+        }
+    };
+    AttentionArgs a = {};
+    a.b = b, a.q = qkv.p, a.k = (char*)qkv.p + m.heads * D * es, a.v = (char*)qkv.p + (m.heads + m.kvHeads) * D * es, a.out = att.p;
+    a.ldq = a.ldk = a.ldv = W, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1, a.inFmt = xf, a.outFmt = xf, a.kvFmt = kvFmt;
+    if (m.llama) a.rope = {cs.p, D, D, 0, D / 2};
+    float ms[2], part[7] = {};
+    for (int old = 1; old >= 0; old--) {
+        auto layer = [&](int l, int only) {
+            auto want = [&](int i) { return only < 0 || only == i; };
+            if (want(0)) norm(T);
+            if (want(1)) linear(*all[4 * l], normed.p, qkv.p, xf, T, false, ACT_NONE, false, !m.llama, old);
+            if (want(2)) launch(kv_append, appendLaunch(a), a);
+            if (want(3)) {
+                if (!old && !strict && attnTiles(a)) launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a);
+                else launch(strict ? attn_prefill_f32 : attn_prefill, attnPrefillLaunch(a, strict), a);
+            }
+            if (want(4)) linear(*all[4 * l + 1], att.p, x.p, FMT_F32, T, true, ACT_NONE, false, !m.llama, old);
+            if (only < 0) norm(T);
+            if (want(5)) linear(*all[4 * l + 2], normed.p, mid.p, xf, T, false, m.llama ? ACT_SILU : ACT_GELU_TANH, m.llama, !m.llama, old);
+            if (want(6)) linear(*all[4 * l + 3], mid.p, x.p, FMT_F32, T, true, ACT_NONE, false, !m.llama, old);
+        };
+        ms[old] = timeGraph([&] {
+            for (int l = 0; l < m.layers; l++) layer(l, -1);
+            if (rows > 8) norm(rows);
+            linear(head, rows > 8 ? normed.p : x.p, logits.p, FMT_F32, rows, false, ACT_NONE, false, false, old);
+        }, 3, 2);
+        if (!old) for (int i = 0; i < 7; i++) part[i] = timeGraph([&] { for (int l = 0; l < m.layers; l++) layer(l, i); }, 3, 1) / m.layers * 1e3;
+    }
+    printf("prompt %-12s %-5s %5d tokens, %4d logits: %8.3f ms %7.0f tok/s (without tiles %8.3f ms) | us a layer: norm %.1f qkv %.1f append %.1f attend %.1f o %.1f up %.1f down %.1f\n", m.name, tf32 ? "tf32" : fmtName(fmt), T, rows,
+           ms[0], T / ms[0] * 1e3, ms[1], part[0], part[1], part[2], part[3], part[4], part[5], part[6]);
+    for (auto* p : all) delete p;
 }
 
 int main(int argc, char** argv) {
@@ -362,9 +431,9 @@ int main(int argc, char** argv) {
         for (int t = 0; t < 3; t++) {
             int fmt = t == 0 ? FMT_BF16 : FMT_F32;
             gemmShape("large qkv", fmt, t == 1, 1024, 3840, 1280);
-            gemmShape("large o", fmt, t == 1, 1024, 1280, 1280);
+            gemmShape("large o", fmt, t == 1, 1024, 1280, 1280, false, true);
             gemmShape("large up", fmt, t == 1, 1024, 5120, 1280);
-            gemmShape("large down", fmt, t == 1, 1024, 1280, 5120);
+            gemmShape("large down", fmt, t == 1, 1024, 1280, 5120, false, true);
             gemmShape("large head", fmt, t == 1, 1024, 50257, 1280);
         }
         gemmShape("gpt2 qkv 128", FMT_BF16, false, 128, 2304, 768);
@@ -372,6 +441,14 @@ int main(int argc, char** argv) {
         gemmShape("gpt2 up 128", FMT_BF16, false, 128, 3072, 768);
         gemmShape("gpt2 down 128", FMT_BF16, false, 128, 768, 3072);
         gemmShape("square", FMT_BF16, false, 8192, 8192, 8192);
+    }
+    if (want("prompt")) {
+        prefillModel(L7B, FMT_BF16, false, 1920, 1);
+        prefillModel(L7B, FMT_Q4_0, false, 1920, 1);
+        prefillModel(GPT2L, FMT_BF16, false, 1024, 1024);
+        prefillModel(GPT2L, FMT_F32, true, 1024, 1024);
+        prefillModel(GPT2L, FMT_F32, false, 1024, 1024);
+        prefillModel(GPT2, FMT_BF16, false, 128, 1);
     }
     if (want("prefill")) {
         for (int kv : {1, 0}) prefillAttention(L7B, FMT_BF16, 1920, kv);

@@ -60,7 +60,7 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
         Format in = e.format(node.inputs().getFirst());
         boolean strict = in == Format.F32 && e.machine().strict();
         e.launch(
-                strict ? "attn_prefill_f32" : "attn_prefill",
+                e.machine().rules().attentionKernel(op, strict),
                 e.machine().rules().attention(op, strict, e.shape().longest(), e.shape().sequences()));
     }
 

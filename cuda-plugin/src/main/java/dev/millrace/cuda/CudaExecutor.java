@@ -19,6 +19,7 @@ import dev.millrace.core.tensor.Weights;
 import dev.millrace.cuda.driver.DeviceBuffer;
 import dev.millrace.cuda.driver.Gpu;
 import dev.millrace.cuda.driver.GpuStream;
+import dev.millrace.cuda.driver.TensorMaps;
 import java.util.Set;
 
 /** An NVIDIA GPU, ready to run graphs. */
@@ -33,7 +34,10 @@ final class CudaExecutor implements Executor {
         this.gpu = gpu;
         this.device = device;
         this.kernels = kernels;
-        this.rules = new LaunchRules(gpu.multiprocessors(), gpu.sharedBytesPerBlock());
+        this.rules = new LaunchRules(
+                gpu.multiprocessors(),
+                gpu.sharedBytesPerBlock(),
+                gpu.capability() == 90 && TensorMaps.available());
         this.strict = strict;
     }
 

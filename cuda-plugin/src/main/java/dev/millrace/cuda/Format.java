@@ -16,7 +16,8 @@ enum Format {
     Q4_0(4),
     Q4_1(5);
 
-    private static final int ROW_TILE = 16;
+    /** Rows of a matrix are padded to so many. */
+    static final int ROW_TILE = 16;
     private static final int BLOCK = 32;
 
     private final int code;

@@ -17,21 +17,40 @@ final class LaunchRules {
 
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
-    private static final int TILE = 128;
+    /** Rows of a tile of a product. */
+    static final int TILE = 128;
     private static final int SMALL_SHARED = 12 * 16384;
+
+    /** Widths of the tiles that the copy engine brings, and their stages. */
+    private static final int[][] TILES = {{256, 4}, {160, 5}, {128, 6}};
+
+    private static final int TILES_THREADS = 384;
+    private static final int TILES_QUERIES = 128;
+
+    /** Rows from which expanding a block format to float16 costs less than it saves. */
+    private static final int EXPAND_FROM = 192;
+
+    /** Rows of a matrix that are expanded at once end at tiles of every width. */
+    private static final int EXPAND_STEP = 1280;
+
+    private static final long MOST_EXPANDED = 192L << 20;
     private static final int MOST_SHARED_TILES = 1024;
     private static final int MOST_SHARED = 200 * 1024;
     private static final int STATIC_SHARED = 8 * 1024;
     private static final int ROWS_OF_A_WARP = 2;
-    private static final int ROW_TILE = 16;
     private static final int COLUMN_TILE = 128;
 
     private final int multiprocessors;
     private final int sharedLimit;
+    private final boolean tiles;
 
-    /** @param sharedBytesPerBlock the most shared memory that the device gives a block */
-    LaunchRules(int multiprocessors, int sharedBytesPerBlock) {
+    /**
+     * @param sharedBytesPerBlock the most shared memory that the device gives a block
+     * @param tiles whether it has a copy engine and matrix units of compute capability 9.0
+     */
+    LaunchRules(int multiprocessors, int sharedBytesPerBlock, boolean tiles) {
         this.multiprocessors = multiprocessors;
+        this.tiles = tiles;
         this.sharedLimit = Math.min(MOST_SHARED, sharedBytesPerBlock - STATIC_SHARED);
     }
 
@@ -56,7 +75,7 @@ final class LaunchRules {
         int slices = 1;
         int units;
         if (w.format().quantized()) {
-            units = Math.ceilDiv(w.rows(), ROW_TILE);
+            units = Math.ceilDiv(w.rows(), Format.ROW_TILE);
             slices = WARPS;
             while (slices > 1 && (slices > w.ld() / COLUMN_TILE || units * slices / 2 >= 24 * multiprocessors)) {
                 slices /= 2;
@@ -96,27 +115,80 @@ final class LaunchRules {
     }
 
     /**
-     * A matrix-matrix launch: tiles of the result, and in the third dimension shares of the inputs.
+     * A matrix-matrix launch: tiles of the result, and shares of the inputs.
      *
      * @param kernel its name
+     * @param tileColumns columns of a tile that the copy engine brings; 0 where the kernel loads for itself
      */
-    record Product(String kernel, Geometry geometry) {}
+    record Product(String kernel, Geometry geometry, int shares, int tileColumns) {}
 
     /**
      * Tiles of 128 x 128; of 64 x 64, with the inputs shared out, where those would leave half of the device idle. Strict
-     * products share the inputs out so that the last wave of blocks is full.
+     * products share the inputs out so that the last wave of blocks is full. On compute capability 9.0 tiles are as wide as
+     * leaves the device least idle.
      */
     Product product(Matrix w, int m, boolean gated, boolean strict) {
         boolean exact = w.format() == Format.F32 && strict;
-        String name = "gemm_" + (w.format() == Format.F32 && !strict ? "tf32" : w.format().name().toLowerCase(Locale.ROOT));
-        int tiles = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), TILE);
-        if (!w.format().quantized() && !exact && 2 * tiles <= multiprocessors && sharedLimit >= SMALL_SHARED) {
-            return new Product(name + "_small", small(w, m, gated));
+        int squares = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), TILE);
+        if (!w.format().quantized() && !exact && 2 * squares <= multiprocessors && sharedLimit >= SMALL_SHARED) {
+            Geometry g = small(w, m, gated);
+            return new Product(name(w.format(), strict) + "_small", g, g.gridZ(), 0);
+        }
+        if (tiles && !exact && (!w.format().quantized() || expands(w.format(), m))) {
+            return tiles(w, m);
         }
         int shared = w.format().quantized() ? 67584 : exact ? 0 : 3 * 32768;
-        Geometry g = new Geometry(
-                Math.ceilDiv(m, TILE), Math.ceilDiv(w.rows(), TILE), exact ? shares(tiles, w) : 1, THREADS, shared);
-        return new Product(name, g);
+        int shares = exact ? shares(squares, w) : 1;
+        Geometry g = new Geometry(Math.ceilDiv(m, TILE), Math.ceilDiv(w.rows(), TILE), shares, THREADS, shared);
+        return new Product(name(w.format(), strict), g, shares, 0);
+    }
+
+    private static String name(Format format, boolean strict) {
+        return "gemm_" + (format == Format.F32 && !strict ? "tf32" : format.name().toLowerCase(Locale.ROOT));
+    }
+
+    /** Whether a matrix of that format is expanded to float16 before a product with {@code m} rows. */
+    boolean expands(Format format, int m) {
+        return tiles && format.quantized() && m >= EXPAND_FROM;
+    }
+
+    /** How many of its rows are expanded at once. */
+    int expandedRows(Matrix w) {
+        long step = 2L * w.ld() * EXPAND_STEP;
+        return (int) Math.min(Format.roundUp(w.rows(), Format.ROW_TILE), Math.max(1, MOST_EXPANDED / step) * EXPAND_STEP);
+    }
+
+    Geometry expand(Matrix w, int rows) {
+        return Geometry.of(Math.ceilDiv(w.ld(), WARPS * COLUMN_TILE), Math.ceilDiv(rows, Format.ROW_TILE), THREADS, 0);
+    }
+
+    /** Bytes for what {@link #expandedRows} are expanded to; none where no matrix ever is. */
+    long expandedBytes(Matrix w) {
+        return tiles && w.format().quantized() ? 2L * expandedRows(w) * w.ld() : 0;
+    }
+
+    /** The least clocks: 4 a column for 128 bytes of inputs, and what tiles' ends and shares were measured to cost. */
+    private Product tiles(Matrix w, int m) {
+        Format format = w.format().compute();
+        int steps = Math.ceilDiv(w.columns() * (format == Format.F32 ? 4 : 2), 128);
+        Product best = null;
+        long least = Long.MAX_VALUE;
+        for (int[] kind : TILES) {
+            int columns = kind[0];
+            int count = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), columns);
+            for (int s = 1; s <= 4 && (s == 1 || (count * s <= multiprocessors && steps >= 4 * s)); s++) {
+                int share = Math.ceilDiv(steps, s);
+                long waves = Math.ceilDiv(count * s, multiprocessors);
+                long cost = waves * (4L * share * columns + 6000 + 45 * columns) + (s > 1 ? (36 + 12 * s) * columns : 0);
+                if (Math.ceilDiv(steps, share) == s && cost < least) {
+                    int shared = kind[1] * (TILE + columns) * 128 + 20480 + 128;
+                    Geometry g = Geometry.of(Math.min(multiprocessors, count * s), 1, TILES_THREADS, shared);
+                    best = new Product(name(format, false) + "_tiles" + columns, g, s, columns);
+                    least = cost;
+                }
+            }
+        }
+        return best;
     }
 
     private Geometry small(Matrix w, int m, boolean gated) {
@@ -145,8 +217,9 @@ final class LaunchRules {
 
     /** Bytes of work space for what {@link #product} shares out. */
     long productWork(boolean exact) {
-        long tiles = exact ? (long) MOST_SHARED_TILES * TILE * TILE : (long) multiprocessors * TILE * TILE / 4;
-        return Float.BYTES * tiles;
+        long one = (long) TILE * TILE;
+        long shared = (long) multiprocessors * (tiles ? 2 * one : one / 4);
+        return Float.BYTES * (exact ? Math.max(shared, MOST_SHARED_TILES * one) : shared);
     }
 
     Geometry attentionOfOne(Op.Attention op, int rows, int headGroups, int splits) {
@@ -154,8 +227,22 @@ final class LaunchRules {
         return new Geometry(splits, headGroups, rows, THREADS, 4 * heads * WARPS * (op.headDim() + 2));
     }
 
-    /** Attention of longer slices: blocks of 64 queries of a head. */
+    /** The kernel for longer slices. */
+    String attentionKernel(Op.Attention op, boolean strict) {
+        return strict ? "attn_prefill_f32" : attentionTiles(op) ? "attn_tiles" + op.headDim() : "attn_prefill";
+    }
+
+    private boolean attentionTiles(Op.Attention op) {
+        return tiles && (op.headDim() == 64 || op.headDim() == 128);
+    }
+
+    /** Attention of longer slices: blocks of 64 or 128 queries of a head. */
     Geometry attention(Op.Attention op, boolean strict, int longest, int sequences) {
+        if (!strict && attentionTiles(op)) {
+            int shared = op.headDim() / 64 * 5 * 16384 + 64;
+            return new Geometry(
+                    op.heads(), Math.ceilDiv(longest, TILES_QUERIES), sequences, TILES_THREADS, shared);
+        }
         int head = paddedHead(op.headDim());
         int shared = strict ? 4 * (3 * 64 * (head + 4) + 64 * 68) : 4 * 64 * (2 * head + 16);
         return new Geometry(Math.ceilDiv(longest, 64), op.heads(), sequences, strict ? 256 : 128, shared);

@@ -2,6 +2,7 @@ package dev.millrace.cuda;
 
 import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Value;
+import dev.millrace.cuda.driver.TensorMaps;
 import java.util.List;
 import java.util.Locale;
 
@@ -106,18 +107,92 @@ record LinearStep(
     private void launch(Emission e, Part part, Operand in, Target to, int act, boolean gated, long add) {
         Matrix w = part.matrix();
         int m = e.rows(y());
-        boolean few = e.few(y());
-        LaunchRules.Vector vector = few ? e.machine().rules().vector(w, m) : null;
-        boolean best = few && e.samplesFrom(y());
+        if (e.few(y())) {
+            few(e, part, in, to, act, gated, add);
+        } else if (e.machine().rules().expands(w.format(), m)) {
+            expanded(e, part, in, to, act, gated, add);
+        } else {
+            LaunchRules.Product product = e.machine().rules().product(w, m, gated, e.machine().strict());
+            e.begin();
+            if (product.tileColumns() > 0) {
+                maps(e, in, e.constant(w.data()), w.rows(), w, product);
+            }
+            e.weight(w);
+            product(e, part, 0, in, to, act, gated, add, product, false);
+        }
+    }
+
+    private void few(Emission e, Part part, Operand in, Target to, int act, boolean gated, long add) {
+        Matrix w = part.matrix();
+        LaunchRules.Vector vector = e.machine().rules().vector(w, e.rows(y()));
+        boolean best = e.samplesFrom(y());
         e.begin();
         e.weight(w);
-        e.norm(few ? in.norm : null);
+        e.norm(in.norm);
+        operands(e, part, 0, in, to, act, gated, add);
+        e.arguments().put(best ? e.machine().best() : 0L).put(vector.slices()).put(0);
+        if (best) {
+            e.bestOf(vector.geometry().gridX());
+        }
+        e.launch("gemv_" + w.format().name().toLowerCase(Locale.ROOT), vector.geometry());
+    }
+
+    /** A block format with many tokens: some rows at a time as float16, and their product. */
+    private void expanded(Emission e, Part part, Operand in, Target to, int act, boolean gated, long add) {
+        Matrix w = part.matrix();
+        LaunchRules rules = e.machine().rules();
+        int step = rules.expandedRows(w);
+        for (int from = 0; from < w.rows(); from += step) {
+            int rows = Math.min(step, w.rows() - from);
+            e.begin();
+            e.weight(w);
+            e.arguments().put(e.machine().expanded()).put(from / Format.ROW_TILE).put(0);
+            e.launch("expand_" + w.format().name().toLowerCase(Locale.ROOT), rules.expand(w, rows));
+            LaunchRules.Product product = rules.product(
+                    new Matrix(0, 0, rows, w.columns(), w.format()), e.rows(y()), gated, e.machine().strict());
+            e.begin();
+            maps(e, in, e.machine().expanded(), rows, w, product);
+            e.arguments().put(e.machine().expanded()).put(0L).put(rows).put(w.columns()).put(w.ld()).put(Format.F16.code());
+            product(e, part, from, in, to, act, gated, add, product, true);
+        }
+    }
+
+    /** How the copy engine reads x and a matrix like {@code w} of so many rows. */
+    private void maps(
+            Emission e, Operand in, long at, int rows, Matrix w, LaunchRules.Product product) {
+        TensorMaps.Element element = TensorMaps.Element.valueOf(in.format.name());
+        e.arguments()
+                .putMap(in.address, element, e.rows(y()), w.columns(), in.ld, LaunchRules.TILE)
+                .putMap(at, element, Format.roundUp(rows, Format.ROW_TILE), w.columns(), w.ld(), product.tileColumns());
+    }
+
+    /** The rest of struct LinearArgs after its weight, whose first row is row {@code from} of the matrix. */
+    private void product(
+            Emission e,
+            Part part,
+            int from,
+            Operand in,
+            Target to,
+            int act,
+            boolean gated,
+            long add,
+            LaunchRules.Product product,
+            boolean fresh) {
+        e.norm(null);
+        operands(e, part, from, in, to, act, gated, add);
+        e.arguments().put(0L).put(product.shares()).put(fresh ? 1 : 0);
+        e.launch(product.kernel(), product.geometry());
+    }
+
+    private void operands(
+            Emission e, Part part, int from, Operand in, Target to, int act, boolean gated, long add) {
+        int column = gated ? from / 2 : from;
         e.arguments()
                 .put(in.address)
-                .put(to.address)
-                .put(part.bias() < 0 ? 0L : e.constant(part.bias()))
-                .put(add)
-                .put(m)
+                .put(to.address + (long) column * (to.format == Format.F32 ? 4 : 2))
+                .put(part.bias() < 0 ? 0L : e.constant(part.bias()) + 4L * from)
+                .put(add == 0 ? 0 : add + 4L * column)
+                .put(e.rows(y()))
                 .put(in.ld)
                 .put(to.ld)
                 .put(residual == null ? 0 : Activations.ld(residual.width()))
@@ -126,18 +201,6 @@ record LinearStep(
                 .put(in.format.code())
                 .put(to.format.code())
                 .put(e.machine().productWork())
-                .put(e.machine().counters())
-                .put(best ? e.machine().best() : 0L)
-                .put(few ? vector.slices() : 0)
-                .put(0);
-        if (few) {
-            if (best) {
-                e.bestOf(vector.geometry().gridX());
-            }
-            e.launch("gemv_" + w.format().name().toLowerCase(Locale.ROOT), vector.geometry());
-        } else {
-            LaunchRules.Product product = e.machine().rules().product(w, m, gated, e.machine().strict());
-            e.launch(product.kernel(), product.geometry());
-        }
+                .put(e.machine().counters());
     }
 }

@@ -62,8 +62,9 @@ final class Lowering {
      *
      * @param counters always zero between launches
      * @param best every block's highest score
+     * @param expanded the largest part of a matrix that is expanded at once
      */
-    record Work(long counters, long best, long sampler, long attention, long product, long bytes) {}
+    record Work(long counters, long best, long sampler, long attention, long product, long expanded, long bytes) {}
 
     /**
      * Lowers {@code graph}.
@@ -135,7 +136,12 @@ final class Lowering {
         long attentionAt = Format.roundUp(samplerAt + sampler, 256);
         long productAt = Format.roundUp(attentionAt + attention + 256, 256);
         boolean exact = strict && multipliesFloats(graph, weights);
-        return new Work(0, best, samplerAt, attentionAt, productAt, productAt + rules.productWork(exact));
+        long expandedAt = Format.roundUp(productAt + rules.productWork(exact), 256);
+        long expanded = layout.copies().stream()
+                .mapToLong(copy -> rules.expandedBytes(copy.target()))
+                .max()
+                .orElse(0);
+        return new Work(0, best, samplerAt, attentionAt, productAt, expandedAt, expandedAt + expanded);
     }
 
     /** Whether a linear map has float32 weights. */

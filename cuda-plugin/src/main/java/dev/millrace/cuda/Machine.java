@@ -111,6 +111,11 @@ final class Machine implements AutoCloseable {
         return work.address() + lowered.work().product();
     }
 
+    /** Where a block format's matrix is expanded to. */
+    long expanded() {
+        return work.address() + lowered.work().expanded();
+    }
+
     long best() {
         return work.address() + lowered.work().best();
     }

@@ -25,7 +25,7 @@ class LaunchRulesTest {
         int columns = format.quantized() ? 32 * (1 + random.nextInt(400)) : 1 + random.nextInt(12_000);
         int m = 1 + random.nextInt(LaunchRules.FEW);
         int shared = random.nextBoolean() ? SHARED_OF_HOPPER : SHARED_OF_SMALL_CARDS;
-        LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared);
+        LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared, shared == SHARED_OF_HOPPER && random.nextBoolean());
         LaunchRules.Vector vector = rules.vector(new Matrix(0, 0, rows, columns, format), m);
         String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + vector;
         assertThat(8 % vector.slices()).as(what).isZero();
@@ -43,15 +43,29 @@ class LaunchRulesTest {
         int m = 9 + random.nextInt(2000);
         boolean strict = random.nextBoolean();
         int shared = random.nextBoolean() ? SHARED_OF_HOPPER : SHARED_OF_SMALL_CARDS;
-        LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared);
+        LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared, shared == SHARED_OF_HOPPER && random.nextBoolean());
         LaunchRules.Product product =
                 rules.product(new Matrix(0, 0, rows, columns, format), m, random.nextBoolean(), strict);
         Geometry g = product.geometry();
         String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + product;
+        assertThat(Kernels.index()).as(what).containsKey(product.kernel());
+        assertThat(g.sharedBytes()).as(what).isLessThanOrEqualTo(shared);
+        if (product.tileColumns() > 0) {
+            int tiles = Math.ceilDiv(m, 128) * Math.ceilDiv(rows, product.tileColumns());
+            int steps = Math.ceilDiv(columns * (format == Format.F32 ? 4 : 2), 128);
+            int share = Math.ceilDiv(steps, product.shares());
+            assertThat(g.gridX()).as(what).isLessThanOrEqualTo(tiles * product.shares());
+            assertThat(share * (product.shares() - 1)).as(what + ": every share has work").isLessThan(steps);
+            if (product.shares() > 1) {
+                assertThat(g.gridX()).as(what + ": shares are in flight together").isEqualTo(tiles * product.shares());
+                long work = 4L * g.gridX() * 128 * product.tileColumns();
+                assertThat(work).as(what).isLessThanOrEqualTo(rules.productWork(false));
+            }
+            return;
+        }
         int tile = product.kernel().endsWith("_small") ? 64 : 128;
         assertThat(g.gridX() * tile).as(what).isGreaterThanOrEqualTo(m);
         assertThat(g.gridY() * tile).as(what).isGreaterThanOrEqualTo(rows);
-        assertThat(g.sharedBytes()).as(what).isLessThanOrEqualTo(shared);
         if (g.gridZ() > 1) {
             long work = 4L * g.gridX() * g.gridY() * g.gridZ() * tile * tile;
             assertThat(work).as(what).isLessThanOrEqualTo(rules.productWork(format == Format.F32 && strict));
@@ -59,16 +73,35 @@ class LaunchRulesTest {
         assertThat(Kernels.index()).as(what).containsKey(product.kernel());
     }
 
+    @RepeatedTest(50)
+    void expandingCoversAMatrixInPartsThatEndAtTilesOfEveryWidth(RepetitionInfo repetition) {
+        long seed = repetition.getCurrentRepetition();
+        Random random = new Random(seed);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        Matrix w = new Matrix(0, 0, 1 + random.nextInt(200_000), 32 * (1 + random.nextInt(400)), Format.Q4_0);
+        int step = rules.expandedRows(w);
+        String what = "seed " + seed + ": " + w + ": " + step;
+        assertThat(rules.expands(w.format(), 1024)).isTrue();
+        assertThat(2L * step * w.ld()).as(what).isEqualTo(rules.expandedBytes(w)).isLessThan(210L << 20);
+        if (step < w.rows()) {
+            assertThat(step % 1280).as(what).isZero();
+        }
+        Geometry g = rules.expand(w, Math.min(step, w.rows()));
+        assertThat(g.gridY() * 16).as(what).isGreaterThanOrEqualTo(Math.min(step, w.rows()));
+        assertThat(g.gridX() * 1024).as(what).isGreaterThanOrEqualTo(w.ld());
+    }
+
     @Test
     void attentionFitsForEveryHeadSize() {
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
         for (int dim = 1; dim <= LaunchRules.MOST_HEAD_DIM; dim++) {
             for (int ratio : new int[] {1, 2, 3, 7, 8, 12}) {
                 Op.Attention op = new Op.Attention(0, 2 * ratio, 2, dim, 1, true, 0);
                 for (boolean strict : new boolean[] {false, true}) {
                     Geometry g = rules.attention(op, strict, 130, 3);
                     assertThat(g.sharedBytes()).isLessThanOrEqualTo(SHARED_OF_HOPPER);
-                    assertThat(g.gridX() * 64).isGreaterThanOrEqualTo(130);
+                    boolean tiles = rules.attentionKernel(op, strict).startsWith("attn_tiles");
+                    assertThat(tiles ? g.gridY() * 128 : g.gridX() * 64).isGreaterThanOrEqualTo(130);
                 }
                 int groups = AttentionStep.headGroups(op);
                 assertThat(groups * LaunchRules.HEADS_PER_BLOCK).isGreaterThanOrEqualTo(op.heads());
@@ -82,7 +115,7 @@ class LaunchRulesTest {
 
     @Test
     void aContextIsSplitNoFinerThanItIsLong() {
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
         assertThat(rules.splits(128, 1, 1)).isEqualTo(2);
         assertThat(rules.splits(4096, 1, 1)).isEqualTo(64);
         assertThat(rules.splits(4096, 500, 32)).isEqualTo(1);

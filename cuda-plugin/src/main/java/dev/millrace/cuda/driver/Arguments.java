@@ -14,11 +14,13 @@ public final class Arguments {
 
     private final MemorySegment pointers;
     private final MemorySegment struct;
+    private final TensorMaps maps;
     private long end;
 
     public Arguments(Arena arena) {
         pointers = arena.allocate(ValueLayout.ADDRESS);
-        struct = arena.allocate(CAPACITY, 16);
+        struct = arena.allocate(CAPACITY, TensorMaps.ALIGNMENT);
+        maps = new TensorMaps(arena);
         pointers.set(ValueLayout.ADDRESS, 0, struct);
     }
 
@@ -48,6 +50,14 @@ public final class Arguments {
 
     public Arguments put(float value) {
         return put(Float.floatToRawIntBits(value));
+    }
+
+    /** How the copy engine reads a matrix of {@code rows} x {@code columns}, rows {@code ld} elements apart, in boxes of 128 bytes x {@code boxRows}. */
+    public Arguments putMap(long address, TensorMaps.Element element, int rows, int columns, int ld, int boxRows) {
+        end = (end + TensorMaps.ALIGNMENT - 1) & -TensorMaps.ALIGNMENT;
+        maps.encode(struct.asSlice(end, TensorMaps.BYTES), address, element, rows, columns, ld, boxRows);
+        end += TensorMaps.BYTES;
+        return this;
     }
 
     /** Pads to the alignment of a struct that holds pointers. */
