@@ -4,17 +4,25 @@
 #include "attention.cuh"
 
 struct __align__(16) Eight { float v[8]; };
-__device__ __forceinline__ Eight loadEight(const void* p, long long at, int fmt) {
-    Eight e;
+struct Raw { uint4 a, b; }; // eight elements as they are: b only of floats
+__device__ __forceinline__ Raw loadRaw(const void* p, long long at, int fmt) {
+    Raw r = {};
     if (fmt == FMT_F32) {
-        const float4* q = reinterpret_cast<const float4*>(static_cast<const float*>(p) + at);
-        *reinterpret_cast<float4*>(e.v) = __ldcg(q), *reinterpret_cast<float4*>(e.v + 4) = __ldcg(q + 1);
-        return e;
+        const uint4* q = reinterpret_cast<const uint4*>(static_cast<const float*>(p) + at);
+        r.a = __ldcg(q), r.b = __ldcg(q + 1);
+    } else {
+        r.a = __ldcg(reinterpret_cast<const uint4*>(static_cast<const __half*>(p) + at));
     }
-    const uint4 q = __ldcg(reinterpret_cast<const uint4*>(static_cast<const __half*>(p) + at));
-    const u32 w[4] = {q.x, q.y, q.z, q.w};
+    return r;
+}
+__device__ __forceinline__ Eight eightOf(const Raw& r, int fmt) {
+    Eight e;
+    const u32 w[8] = {r.a.x, r.a.y, r.a.z, r.a.w, r.b.x, r.b.y, r.b.z, r.b.w};
 #pragma unroll
-    for (int i = 0; i < 4; i++) *reinterpret_cast<float2*>(e.v + 2 * i) = fmt == FMT_F16 ? f16Pair(w[i]) : bf16Pair(w[i]);
+    for (int i = 0; i < 4; i++) {
+        const float2 f = fmt == FMT_F16 ? f16Pair(w[i]) : bf16Pair(w[i]);
+        e.v[2 * i] = fmt == FMT_F32 ? asFloat(w[2 * i]) : f.x, e.v[2 * i + 1] = fmt == FMT_F32 ? asFloat(w[2 * i + 1]) : f.y;
+    }
     return e;
 }
 __device__ __forceinline__ void storeEight(void* p, long long at, int fmt, const Eight& e) {
@@ -96,7 +104,7 @@ __device__ __forceinline__ Move moveOf(const AttentionArgs& a, const Row& row, c
     return m;
 }
 
-extern "C" __global__ void __launch_bounds__(256) kv_append(const __grid_constant__ AttentionArgs a) {
+extern "C" __global__ void __launch_bounds__(256, 3) kv_append(const __grid_constant__ AttentionArgs a) {
     __shared__ float shared[8][MAX_HEAD_DIM];
     Mark mark{a.mark};
     dependencyWait();
@@ -113,13 +121,13 @@ extern "C" __global__ void __launch_bounds__(256) kv_append(const __grid_constan
         const LaneRotation rotation(a.rope, r, l);
         auto load = [&](int h) {
             const Move m = moveOf(a, row, seq, r, min(h, end - 1));
-            return loadEight(m.from, m.at + l * 8, a.inFmt);
+            return loadRaw(m.from, m.at + l * 8, a.inFmt);
         };
         const int start = first + warp * per + lane / lanes;
-        Eight next = load(start), after = load(start + 8 * per); // two on their way while one is worked on
+        Raw next = load(start), after = load(start + 8 * per); // two on their way while one is worked on
         for (int h = start; h - lane / lanes < end; h += 8 * per) {
             const Move m = moveOf(a, row, seq, r, min(h, end - 1));
-            Eight e = next;
+            Eight e = eightOf(next, a.inFmt);
             next = after;
             after = load(h + 16 * per);
             Eight n = e;

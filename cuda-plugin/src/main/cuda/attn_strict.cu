@@ -1,6 +1,6 @@
 // Flash attention with float multiply-adds (Dao et al., 2022): the strict mode. A block has 64 queries of one head and walks the keys in tiles of 64, with an online softmax.
 //
-// Threads 16 x 16: S as 4 x 4 a thread, O as 4 x DP / 16. Shared memory: Q, K, V as [64][DP + 4] and P as [64][68] floats.
+// Threads 16 x 16: S as 4 x 4 a thread, O as 4 x DP / 16; both read shared memory 16 bytes at a time. Shared memory: Q, K, V as [64][DP + 4] and P as [64][68] floats.
 #include "attention.cuh"
 
 #define TQ 64
@@ -27,7 +27,7 @@ template <int DP> __device__ __forceinline__ void loadRows(float* dst, const voi
 }
 
 template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a, float* shared) {
-    const int LD = DP + 4, LP = TK + 4, OC = DP / 16;
+    const int LD = DP + 4, LP = TK + 4, OC = DP / 16, WIDE = OC % 4 ? 2 : 4; // WIDE neighbouring columns of O a thread and read
     float *Q = shared, *K = Q + TQ * LD, *V = K + TK * LD, *P = V + TK * LD;
     const Seq seq = a.b.seqs[blockIdx.z];
     const int q0 = blockIdx.x * TQ, head = blockIdx.y, kvHead = head / (a.heads / a.kvHeads), dim = a.headDim;
@@ -43,6 +43,7 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
     const long long vBase = a.causal ? kBase + valueDistance(a, seq) : (long long)seq.start * a.ldv + kvHead * dim;
     const long long kStride = a.causal ? dim : a.ldk, vStride = a.causal ? dim : a.ldv;
 
+    auto column = [&](int c) { return (tx + c / WIDE * 16) * WIDE + c % WIDE; };
     float o[4][OC] = {}, top[4], sum[4] = {};
     for (int i = 0; i < 4; i++) top[i] = -INFINITY;
     for (int p0 = lo; p0 < length; p0 += TK) {
@@ -95,16 +96,24 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
             for (int c = 0; c < OC; c++) o[i][c] *= keep;
         }
         __syncwarp(); // a row of P is written and read by one half warp
-#pragma unroll 4
-        for (int p = 0; p < TK; p++) {
-            float w[4];
+#pragma unroll 2
+        for (int p = 0; p < TK; p += 4) {
+            float w[4][4];
 #pragma unroll
-            for (int i = 0; i < 4; i++) w[i] = P[(ty * 4 + i) * LP + p];
+            for (int i = 0; i < 4; i++) *reinterpret_cast<float4*>(w[i]) = *reinterpret_cast<const float4*>(P + (ty * 4 + i) * LP + p);
 #pragma unroll
-            for (int c = 0; c < OC; c++) {
-                float v = V[p * LD + tx + 16 * c];
+            for (int k = 0; k < 4; k++) {
 #pragma unroll
-                for (int i = 0; i < 4; i++) o[i][c] += w[i] * v;
+                for (int c = 0; c < OC; c += WIDE) {
+                    float v[WIDE];
+                    const float* from = V + (p + k) * LD + column(c);
+                    if constexpr (WIDE == 4) *reinterpret_cast<float4*>(v) = *reinterpret_cast<const float4*>(from);
+                    else *reinterpret_cast<float2*>(v) = *reinterpret_cast<const float2*>(from);
+#pragma unroll
+                    for (int i = 0; i < 4; i++)
+#pragma unroll
+                        for (int e = 0; e < WIDE; e++) o[i][c + e] += w[i][k] * v[e];
+                }
             }
         }
     }
@@ -116,7 +125,7 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
         if (r >= rows) continue;
 #pragma unroll
         for (int c = 0; c < OC; c++) {
-            int d = tx + 16 * c;
+            int d = column(c);
             if (d < dim) storeAs(a.out, (long long)(seq.start + q0 + r) * a.ldo + head * dim + d, a.outFmt, o[i][c] / sum[i]);
         }
     }
@@ -128,7 +137,7 @@ template <int DP> __device__ __forceinline__ void prefill(const AttentionArgs& a
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256) attn_prefill_f32(const __grid_constant__ AttentionArgs a) {
+extern "C" __global__ void __launch_bounds__(256, 2) attn_prefill_f32(const __grid_constant__ AttentionArgs a) {
     extern __shared__ __align__(16) float shared[];
     Mark mark{a.mark};
     dependencyWait();

@@ -102,7 +102,9 @@ struct Epilogue {
         }
         const long long at = (long long)m * a.ldy + first;
         if (whole && per == 4) {
-            store(a, at, make_float4(v[0], v[1], v[2], v[3]));
+            if (a.yFmt == FMT_F32) *reinterpret_cast<float4*>(static_cast<float*>(a.y) + at) = make_float4(v[0], v[1], v[2], v[3]);
+            else *reinterpret_cast<uint2*>(static_cast<__half*>(a.y) + at) = a.yFmt == FMT_F16
+                ? make_uint2(packHalf(v[0], v[1]), packHalf(v[2], v[3])) : make_uint2(packBf16(v[0], v[1]), packBf16(v[2], v[3]));
         } else if (whole) {
             storePair(a.y, at, a.yFmt, v[0], v[1]);
         } else {
@@ -112,11 +114,6 @@ struct Epilogue {
                 else if (i < per && i < padLeft) storeAs(a.y, at + i, a.yFmt, 0.f);
             }
         }
-    }
-    __device__ __forceinline__ static void store(const LinearArgs& a, long long at, float4 v) {
-        if (a.yFmt == FMT_F32) *reinterpret_cast<float4*>(static_cast<float*>(a.y) + at) = v;
-        else *reinterpret_cast<uint2*>(static_cast<__half*>(a.y) + at) = a.yFmt == FMT_F16
-            ? make_uint2(packHalf(v.x, v.y), packHalf(v.z, v.w)) : make_uint2(packBf16(v.x, v.y), packBf16(v.z, v.w));
     }
 };
 

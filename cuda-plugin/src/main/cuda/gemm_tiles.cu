@@ -49,72 +49,92 @@ struct Order {
     }
 };
 
-// A warp's 16 rows from row m0 and BN columns from n0.
-template <int BN> __device__ __forceinline__ void finishRows(const LinearArgs& a, const float* d, float* buffer, int m0, int n0) {
-    const int lane = threadIdx.x & 31, c = (lane & 7) * 4, r = lane >> 3;
-    float4 residual[4]; // of the next 32 columns, which come while these are stored
-    auto fetch = [&](int n) {
+// 32 columns of a warp's sums into its buffer. `part` is not known at compile time, sums are in registers: one of BN / 32.
+template <int BN> __device__ __forceinline__ void stagePart(const float* d, float* buffer, int part) {
+    const int lane = threadIdx.x & 31;
+    float* to = buffer + (lane >> 2) * STAGE_ROWS + (lane & 3) * 2;
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            residual[i] = make_float4(0, 0, 0, 0);
-            if (m0 + r + 4 * i < a.m) residual[i] = *reinterpret_cast<const float4*>(a.residual + (long long)(m0 + r + 4 * i) * a.ldr + n);
+    for (int q = 0; q < BN / 32; q++) {
+        if (q != part) continue;
+#pragma unroll
+        for (int j = 0; j < 4; j++) {
+            *reinterpret_cast<float2*>(to + j * 8) = make_float2(d[16 * q + 4 * j], d[16 * q + 4 * j + 1]);
+            *reinterpret_cast<float2*>(to + 8 * STAGE_ROWS + j * 8) = make_float2(d[16 * q + 4 * j + 2], d[16 * q + 4 * j + 3]);
+        }
+    }
+}
+
+// A warp's 16 rows from row m0 and BN columns from n0. Where all of them exist and 16 bytes fit everywhere, nothing is asked
+// in the loop, and biases and residuals of the next 32 columns come while these are stored.
+template <int BN> __device__ __forceinline__ void finishRows(const LinearArgs& a, const float* d, float* buffer, int m0, int n0) {
+    const int lane = threadIdx.x & 31, c = (lane & 7) * 4, r = lane >> 3, es = a.yFmt == FMT_F32 ? 4 : 2;
+    const bool whole = m0 + 16 <= a.m && n0 + BN <= a.w.n && (a.ldy & 3) == 0 && (a.ldr & 3) == 0 && !(a.gated && a.residual) &&
+                       ((reinterpret_cast<uintptr_t>(a.y) | reinterpret_cast<uintptr_t>(a.bias) | reinterpret_cast<uintptr_t>(a.residual)) & 15) == 0;
+    if (!whole) {
+#pragma unroll 1
+        for (int part = 0; part < BN / 32; part++) {
+            stagePart<BN>(d, buffer, part);
+            __syncwarp();
+            const Epilogue e(a, n0 + part * 32 + c);
+            if (!e.idle()) {
+#pragma unroll 1
+                for (int i = r; i < 16 && m0 + i < a.m; i += 4) e.row(a, m0 + i, *reinterpret_cast<const float4*>(buffer + i * STAGE_ROWS + c));
+            }
+            __syncwarp();
+        }
+        return;
+    }
+    const float* bias = a.bias ? a.bias + n0 + c : nullptr;
+    const float* residual = a.residual ? a.residual + (long long)(m0 + r) * a.ldr + n0 + c : nullptr;
+    char* y = static_cast<char*>(a.y) + ((long long)(m0 + r) * a.ldy + (a.gated ? (n0 + c) / 2 : n0 + c)) * es;
+    const long long yDown = 4ll * a.ldy * es, residualDown = 4ll * a.ldr;
+    const int yOn = (a.gated ? 16 : 32) * es;
+    float4 b = make_float4(0, 0, 0, 0), q[4] = {b, b, b, b};
+    auto fetch = [&] {
+        if (bias) b = *reinterpret_cast<const float4*>(bias), bias += 32;
+        if (residual) {
+#pragma unroll
+            for (int i = 0; i < 4; i++) q[i] = *reinterpret_cast<const float4*>(residual + i * residualDown);
+            residual += 32;
         }
     };
-    Epilogue e(a, n0 + c);
-    bool ahead = !a.gated && e.whole && e.wholeResidual;
-    if (ahead) fetch(n0 + c);
+    fetch();
 #pragma unroll 1
     for (int part = 0; part < BN / 32; part++) {
-#pragma unroll
-        for (int q = 0; q < BN / 32; q++) {
-            if (q != part) continue;
-#pragma unroll
-            for (int j = 0; j < 4; j++) {
-                float* to = buffer + (lane >> 2) * STAGE_ROWS + j * 8 + (lane & 3) * 2;
-                *reinterpret_cast<float2*>(to) = make_float2(d[16 * q + 4 * j], d[16 * q + 4 * j + 1]);
-                *reinterpret_cast<float2*>(to + 8 * STAGE_ROWS) = make_float2(d[16 * q + 4 * j + 2], d[16 * q + 4 * j + 3]);
-            }
-        }
+        stagePart<BN>(d, buffer, part);
         __syncwarp();
-        const Epilogue now = e;
-        const int n = n0 + part * 32 + 32 + c;
-        if (part + 1 < BN / 32) e = Epilogue(a, n);
-        if (now.whole && (!a.residual || ahead)) { // four rows at once: their chains of instructions overlap
-            float v[16];
+        float v[16];
 #pragma unroll
-            for (int i = 0; i < 4; i++) {
-                const float4 q = *reinterpret_cast<const float4*>(buffer + (r + 4 * i) * STAGE_ROWS + c);
-                v[4 * i] = q.x + now.bias[0], v[4 * i + 1] = q.y + now.bias[1], v[4 * i + 2] = q.z + now.bias[2], v[4 * i + 3] = q.w + now.bias[3];
-            }
-            if (a.gated) {
-                float g[8];
-#pragma unroll
-                for (int i = 0; i < 8; i++) g[i] = v[2 * i];
-                activateMany<8>(g, a.act);
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    if (m0 + r + 4 * i < a.m) storePair(a.y, (long long)(m0 + r + 4 * i) * a.ldy + now.first, a.yFmt, g[2 * i] * v[4 * i + 1], g[2 * i + 1] * v[4 * i + 3]);
-                }
-            } else {
-                activateMany<16>(v, a.act);
-                float4 y[4];
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    y[i] = make_float4(v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3]);
-                    if (ahead) y[i].x += residual[i].x, y[i].y += residual[i].y, y[i].z += residual[i].z, y[i].w += residual[i].w;
-                }
-                ahead = part + 1 < BN / 32 && e.whole && e.wholeResidual;
-                if (ahead) fetch(n);
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    if (m0 + r + 4 * i < a.m) Epilogue::store(a, (long long)(m0 + r + 4 * i) * a.ldy + now.first, y[i]);
-                }
-            }
-        } else if (!now.idle()) {
-            ahead = false;
-#pragma unroll 1
-            for (int i = r; i < 16 && m0 + i < a.m; i += 4) now.row(a, m0 + i, *reinterpret_cast<const float4*>(buffer + i * STAGE_ROWS + c));
+        for (int i = 0; i < 4; i++) {
+            const float4 s = *reinterpret_cast<const float4*>(buffer + (r + 4 * i) * STAGE_ROWS + c);
+            v[4 * i] = s.x + b.x, v[4 * i + 1] = s.y + b.y, v[4 * i + 2] = s.z + b.z, v[4 * i + 3] = s.w + b.w;
         }
+        if (a.gated) {
+            float g[8];
+#pragma unroll
+            for (int i = 0; i < 8; i++) g[i] = v[2 * i];
+            activateMany<8>(g, a.act);
+            if (part + 1 < BN / 32) fetch();
+#pragma unroll
+            for (int i = 0; i < 4; i++) storePair(y + i * yDown, 0, a.yFmt, g[2 * i] * v[4 * i + 1], g[2 * i + 1] * v[4 * i + 3]);
+        } else {
+            activateMany<16>(v, a.act);
+#pragma unroll
+            for (int i = 0; i < 4; i++) v[4 * i] += q[i].x, v[4 * i + 1] += q[i].y, v[4 * i + 2] += q[i].z, v[4 * i + 3] += q[i].w;
+            if (part + 1 < BN / 32) fetch();
+            if (a.yFmt == FMT_F32) {
+#pragma unroll
+                for (int i = 0; i < 4; i++) *reinterpret_cast<float4*>(y + i * yDown) = make_float4(v[4 * i], v[4 * i + 1], v[4 * i + 2], v[4 * i + 3]);
+            } else {
+#pragma unroll
+                for (int i = 0; i < 4; i++) {
+                    *reinterpret_cast<uint2*>(y + i * yDown) = a.yFmt == FMT_F16
+                        ? make_uint2(packHalf(v[4 * i], v[4 * i + 1]), packHalf(v[4 * i + 2], v[4 * i + 3]))
+                        : make_uint2(packBf16(v[4 * i], v[4 * i + 1]), packBf16(v[4 * i + 2], v[4 * i + 3]));
+                }
+            }
+        }
+        y += yOn;
         __syncwarp();
     }
 }
