@@ -4,25 +4,17 @@
 #include "attention.cuh"
 
 struct __align__(16) Eight { float v[8]; };
-struct Raw { uint4 a, b; }; // eight elements as they are: b only of floats
-__device__ __forceinline__ Raw loadRaw(const void* p, long long at, int fmt) {
-    Raw r = {};
-    if (fmt == FMT_F32) {
-        const uint4* q = reinterpret_cast<const uint4*>(static_cast<const float*>(p) + at);
-        r.a = __ldcg(q), r.b = __ldcg(q + 1);
-    } else {
-        r.a = __ldcg(reinterpret_cast<const uint4*>(static_cast<const __half*>(p) + at));
-    }
-    return r;
-}
-__device__ __forceinline__ Eight eightOf(const Raw& r, int fmt) {
+__device__ __forceinline__ Eight loadEight(const void* p, long long at, int fmt) {
     Eight e;
-    const u32 w[8] = {r.a.x, r.a.y, r.a.z, r.a.w, r.b.x, r.b.y, r.b.z, r.b.w};
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-        const float2 f = fmt == FMT_F16 ? f16Pair(w[i]) : bf16Pair(w[i]);
-        e.v[2 * i] = fmt == FMT_F32 ? asFloat(w[2 * i]) : f.x, e.v[2 * i + 1] = fmt == FMT_F32 ? asFloat(w[2 * i + 1]) : f.y;
+    if (fmt == FMT_F32) {
+        const float4* q = reinterpret_cast<const float4*>(static_cast<const float*>(p) + at);
+        *reinterpret_cast<float4*>(e.v) = __ldcg(q), *reinterpret_cast<float4*>(e.v + 4) = __ldcg(q + 1);
+        return e;
     }
+    const uint4 q = __ldcg(reinterpret_cast<const uint4*>(static_cast<const __half*>(p) + at));
+    const u32 w[4] = {q.x, q.y, q.z, q.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++) *reinterpret_cast<float2*>(e.v + 2 * i) = fmt == FMT_F16 ? f16Pair(w[i]) : bf16Pair(w[i]);
     return e;
 }
 __device__ __forceinline__ void storeEight(void* p, long long at, int fmt, const Eight& e) {
@@ -104,7 +96,7 @@ __device__ __forceinline__ Move moveOf(const AttentionArgs& a, const Row& row, c
     return m;
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3) kv_append(const __grid_constant__ AttentionArgs a) {
+extern "C" __global__ void __launch_bounds__(256) kv_append(const __grid_constant__ AttentionArgs a) {
     __shared__ float shared[8][MAX_HEAD_DIM];
     Mark mark{a.mark};
     dependencyWait();
@@ -119,19 +111,12 @@ extern "C" __global__ void __launch_bounds__(256, 3) kv_append(const __grid_cons
     if ((dim == 64 || dim == 128 || dim == 256) && rotates && ((a.ldq | a.ldk | a.ldv | a.kvOffset) & 7) == 0) {
         const int lanes = dim / 8, per = 32 / lanes, l = lane & (lanes - 1);
         const LaneRotation rotation(a.rope, r, l);
-        auto load = [&](int h) {
+        for (int h0 = first + warp * per; h0 < end; h0 += 8 * per) {
+            const int h = h0 + lane / lanes;
             const Move m = moveOf(a, row, seq, r, min(h, end - 1));
-            return loadRaw(m.from, m.at + l * 8, a.inFmt);
-        };
-        const int start = first + warp * per + lane / lanes;
-        Raw next = load(start), after = load(start + 8 * per); // two on their way while one is worked on
-        for (int h = start; h - lane / lanes < end; h += 8 * per) {
-            const Move m = moveOf(a, row, seq, r, min(h, end - 1));
-            Eight e = eightOf(next, a.inFmt);
-            next = after;
-            after = load(h + 16 * per);
+            Eight e = loadEight(m.from, m.at + l * 8, a.inFmt);
             Eight n = e;
-            if (a.qNorm.kind != NORM_NONE) { normalizeEight(n, a.qNorm, dim, l * 8); if (m.isQ) e = n; n = e; }
+            if (a.qNorm.kind != NORM_NONE && h0 < a.heads) { normalizeEight(n, a.qNorm, dim, l * 8); if (m.isQ) e = n; n = e; }
             if (a.kNorm.kind != NORM_NONE) { normalizeEight(n, a.kNorm, dim, l * 8); if (m.isK) e = n; }
             if (a.rope.cs) {
                 n = e;
