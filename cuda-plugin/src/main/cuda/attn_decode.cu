@@ -27,32 +27,73 @@ template <class T> struct Eight { // 8 neighbouring elements of a cache row as t
         }
     }
 };
-// Rows that are no multiple of 8 elements: one by one. Out of line, since nobody's model has them.
-template <class T> __device__ __noinline__ Eight<T> loadOdd(const T* p, int valid) {
-    T e[8];
-    for (int i = 0; i < 8; i++) e[i] = i < valid ? p[i] : T(0.f);
+// ODD: rows are no multiple of 8 elements, which are read one by one.
+template <bool ODD, class T> __device__ __forceinline__ Eight<T> loadEight(const T* p, int valid) {
     Eight<T> r;
-    memcpy(&r, e, sizeof r);
-    return r;
-}
-template <class T> __device__ __forceinline__ Eight<T> loadEight(const T* p, int valid, bool aligned) {
-    if (!aligned) return loadOdd(p, valid);
-    Eight<T> r;
+    if constexpr (ODD) {
+        T e[8];
 #pragma unroll
-    for (int i = 0; i < int(sizeof(T) / 2); i++) r.v[i] = valid > 0 ? __ldcg(reinterpret_cast<const uint4*>(p) + i) : make_uint4(0, 0, 0, 0);
+        for (int i = 0; i < 8; i++) e[i] = i < valid ? p[i] : T(0.f);
+        memcpy(&r, e, sizeof r);
+    } else {
+#pragma unroll
+        for (int i = 0; i < int(sizeof(T) / 2); i++) r.v[i] = valid > 0 ? __ldcg(reinterpret_cast<const uint4*>(p) + i) : make_uint4(0, 0, 0, 0);
+    }
     return r;
 }
 __device__ __forceinline__ float rounded(float v, float) { return v; }
 __device__ __forceinline__ __half rounded(float v, __half) { return __float2half_rn(fminf(fmaxf(v, -65504.f), 65504.f)); }
 
-// T: cache element; LPR: lanes that hold a head vector; GQ: query heads at once.
-template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const AttentionArgs& a, float* shared) {
+__device__ __forceinline__ float power2(float v) { // 2 ulp, as exp2f, in one instruction; 0 below 2^-126
+    float r;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(v));
+    return r;
+}
+
+// The head's norm, in shared memory; out of line, since few models have one.
+__device__ __noinline__ void normHead(float* v, int dim, const float* w, const float* b, float eps, bool layer) {
+    const int lane = threadIdx.x & 31;
+    float sum = 0, sq = 0;
+    for (int d = lane; d < dim; d += 32) sum += v[d];
+    const float mean = layer ? warpSum(sum) / dim : 0.f;
+    for (int d = lane; d < dim; d += 32) sq += (v[d] - mean) * (v[d] - mean);
+    const float scale = 1.f / sqrtf(warpSum(sq) / dim + eps);
+    for (int d = lane; d < dim; d += 32) v[d] = (v[d] - mean) * scale * w[d] + (b ? b[d] : 0.f);
+    __syncwarp();
+}
+
+// A warp brings a head vector of at most 32 N elements into dst: normalized, rotated.
+template <int N>
+__device__ __forceinline__ void bringHead(const float* src, int dim, const NormRef& norm, const RopeRef& rope, const Rotation& rotation, float* dst) {
+    const int lane = threadIdx.x & 31;
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        if (lane + 32 * i < dim) dst[lane + 32 * i] = __ldcg(src + lane + 32 * i);
+    }
+    __syncwarp();
+    if (norm.kind != NORM_NONE) normHead(dst, dim, norm.w, norm.b, norm.eps, norm.kind == NORM_LAYER);
+    if (!rope.cs) return;
+    const int half = rope.rotaryDim / 2;
+#pragma unroll
+    for (int i = 0; i < (N + 1) / 2; i++) {
+        const int j = lane + 32 * i, p = rope.interleaved ? 2 * j : j, q = rope.interleaved ? p + 1 : p + half;
+        if (j >= half) break;
+        const float2 r = rotation.c[i];
+        const float x = dst[p], y = dst[q];
+        dst[p] = x * r.x - y * r.y;
+        dst[q] = y * r.x + x * r.y;
+    }
+    __syncwarp();
+}
+
+// T: cache element; LPR: lanes that hold a head vector; GQ: query heads at once. The code is run once a phase and read from
+// memory as it runs, so that its length is time: what is rare is out of line or a variant of its own.
+template <class T, int LPR, int GQ, bool ODD> __device__ __forceinline__ void decode(const AttentionArgs& a, float* shared) {
     const int AT = GQ > 1 || sizeof(T) == 4 ? 2 : 4, GROUPS = 32 / LPR, NG = DECODE_WARPS * GROUPS; // positions a group takes at once; groups
     const int dim = a.headDim, ratio = a.heads / a.kvHeads, groupsOfQ = (ratio + GQ - 1) / GQ;
     const int kvHead = blockIdx.y / groupsOfQ, q0 = (blockIdx.y % groupsOfQ) * GQ, nq = min(GQ, ratio - q0), r = blockIdx.z;
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, sub = lane % LPR, e0 = sub * 8;
     const int valid = min(max(dim - e0, 0), 8);
-    const bool aligned = dim % 8 == 0;
     float* qs = shared;             // [GQ][dim], then the new key and value [2][dim]; at the end [warp][GQ][dim + 2]
     float* fresh = shared + GQ * dim;
     const Seq seq = a.b.seqs[r];    // in decode, row r is sequence r
@@ -71,8 +112,8 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
         for (int j = 0; j < AT; j++) {
             bool in = at + j * NG < cached && !idle;
             long long o = (long long)(in ? at + j * NG : 0) * dim + e0;
-            nextK[j] = loadEight(keys + o, in ? valid : 0, aligned);
-            nextV[j] = loadEight(values + o, in ? valid : 0, aligned);
+            nextK[j] = loadEight<ODD>(keys + o, in ? valid : 0);
+            nextV[j] = loadEight<ODD>(values + o, in ? valid : 0);
         }
     };
     load(p);
@@ -81,12 +122,12 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
     dependencyWait();
     dependentsLaunch();
     if (idle) return;
-    for (int h = warp; h < nq; h += DECODE_WARPS) {
-        headVector(a.q, (long long)r * a.ldq + (head0 + h) * dim, a.inFmt, dim, a.qNorm, a.rope, true, rotation, qs + h * dim);
+    const bool last = to == length, isK = last && warp == DECODE_WARPS - 1; // this block has the new position
+    if (warp < nq || isK) {
+        const float* from = static_cast<const float*>(isK ? a.k : a.q) + (long long)r * (isK ? a.ldk : a.ldq) + (isK ? kvHead : head0 + warp) * dim;
+        bringHead<LPR / 4>(from, dim, isK ? a.kNorm : a.qNorm, a.rope, rotation, isK ? fresh : qs + warp * dim);
     }
-    const bool last = to == length; // this block has the new position
-    if (last && warp == DECODE_WARPS - 1) {
-        headVector(a.k, (long long)r * a.ldk + kvHead * dim, a.inFmt, dim, a.kNorm, a.rope, true, rotation, fresh);
+    if (isK) {
         for (int d = lane; d < dim; d += 32) {
             T k = rounded(fresh[d], T()); // rounded as the cache holds it
             keys[(long long)past * dim + d] = k;
@@ -136,13 +177,13 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
             float best = top[h];
 #pragma unroll
             for (int j = 0; j < AT; j++) best = fmaxf(best, s[h][j]);
-            float safe = best == -INFINITY ? 0.f : best, keep = exp2f(top[h] - safe);
+            float safe = best == -INFINITY ? 0.f : best, keep = power2(top[h] - safe);
             top[h] = best;
             sum[h] *= keep;
 #pragma unroll
             for (int i = 0; i < 8; i++) o[h][i] *= keep;
 #pragma unroll
-            for (int j = 0; j < AT; j++) s[h][j] = exp2f(s[h][j] - safe), sum[h] += s[h][j];
+            for (int j = 0; j < AT; j++) s[h][j] = power2(s[h][j] - safe), sum[h] += s[h][j];
         }
 #pragma unroll
         for (int j = 0; j < AT; j++) {
@@ -162,7 +203,7 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
         for (int h = 0; h < GQ; h++) {
             float s = dot(h, f), best = fmaxf(top[h], s);
             if (lane >= LPR) continue;
-            float keep = exp2f(top[h] - best), w = exp2f(s - best);
+            float keep = power2(top[h] - best), w = power2(s - best);
             top[h] = best;
             sum[h] = sum[h] * keep + w;
 #pragma unroll
@@ -178,7 +219,7 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
         float best = top[h];
 #pragma unroll
         for (int x = LPR; x < 32; x <<= 1) best = fmaxf(best, __shfl_xor_sync(~0u, best, x));
-        float keep = top[h] == -INFINITY ? 0.f : exp2f(top[h] - best);
+        float keep = top[h] == -INFINITY ? 0.f : power2(top[h] - best);
         sum[h] *= keep;
 #pragma unroll
         for (int x = LPR; x < 32; x <<= 1) sum[h] += __shfl_xor_sync(~0u, sum[h], x);
@@ -202,12 +243,12 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
 #pragma unroll
         for (int w = 0; w < DECODE_WARPS; w++) {
             const float* part = shared + (w * GQ + h) * (dim + 2);
-            float keep = part[0] == -INFINITY ? 0.f : exp2f(part[0] - best);
+            float keep = part[0] == -INFINITY ? 0.f : power2(part[0] - best);
             total += part[1] * keep;
             v += part[2 + d] * keep;
         }
         if (active == 1) {
-            storeAs(a.out, out + h * dim + d, a.outFmt, v / total);
+            storeAs(a.out, out + h * dim + d, a.outFmt, __fdividef(v, total));
         } else {
             float* w = work + (long long)h * a.splits * (dim + 2);
             w[2 + d] = v;
@@ -233,20 +274,21 @@ template <class T, int LPR, int GQ> __device__ __forceinline__ void decode(const
 #pragma unroll 4
         for (int s = 0; s < active; s++) {
             const float* part = w + s * (dim + 2);
-            float keep = exp2f(__ldcg(part) - best);
+            float keep = power2(__ldcg(part) - best);
             total += __ldcg(part + 1) * keep;
             v += __ldcg(part + 2 + d) * keep;
         }
-        storeAs(a.out, out + h * dim + d, a.outFmt, v / total);
+        storeAs(a.out, out + h * dim + d, a.outFmt, __fdividef(v, total));
     }
 }
 
-template <class T, int LPR> __device__ __forceinline__ void decodeHeads(const AttentionArgs& a, float* shared) {
-    if (a.heads == a.kvHeads) decode<T, LPR, 1>(a, shared);
-    else decode<T, LPR, 2>(a, shared);
+template <class T, int LPR, bool ODD = false> __device__ __forceinline__ void decodeHeads(const AttentionArgs& a, float* shared) {
+    if (a.heads == a.kvHeads) decode<T, LPR, 1, ODD>(a, shared);
+    else decode<T, LPR, 2, ODD>(a, shared);
 }
 template <class T> __device__ __forceinline__ void decodeDims(const AttentionArgs& a, float* shared) {
-    if (a.headDim <= 64) decodeHeads<T, 8>(a, shared);
+    if (a.headDim % 8) decodeHeads<T, 32, true>(a, shared);
+    else if (a.headDim <= 64) decodeHeads<T, 8>(a, shared);
     else if (a.headDim <= 128) decodeHeads<T, 16>(a, shared);
     else decodeHeads<T, 32>(a, shared);
 }

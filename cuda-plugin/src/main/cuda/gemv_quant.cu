@@ -2,9 +2,9 @@
 //
 // At 4.5 TB/s an SM receives 35 4-bit weights a clock: more than its 128 lanes can turn into floats and multiply one by one.
 // So the quants stay integers and meet x in mma.m16n8k32 (s8 x s8, s32 sums): 8 nibbles become two operands in three
-// instructions. x keeps float's precision: in fixed point of 30 bits below its largest element, cut into four signed
-// bytes, one a column of the mma; the sums are exact and come out as floats (1.5 * 2^23 + sum, by the bits of the
-// accumulator), are put together, and scaled per block of 32, in f32. Two rows of x fill the mma's eight columns.
+// instructions. x keeps float's precision: each block of 32 in fixed point of 22 bits below its largest element, cut into three
+// signed bytes, one a column of the mma; the sums are exact and come out as floats (1.5 * 2^23 + sum, by the bits of the
+// accumulator), are put together, and scaled per block, in f32. Two rows of x fill the mma's eight columns.
 // Unpacking to f16 for mma.m16n8k16 took 236 instructions a tile (ncu) against about 110: 24 against 15 us for 22016 x 4096.
 #include "gemv.cuh"
 #include "quant.cuh"
@@ -34,6 +34,13 @@ template <int FMT> __device__ __forceinline__ void loadTile(Tile<FMT>& t, const 
 
 // Operand bytes of a step of 16 columns: row g in `even`, row g + 8 in `odd`. Q4: columns 2t, 2t+8, 2t+1, 2t+9, as 16 q (Q4_0,
 // q signed) or q (Q4_1); Q8: columns 2t, 2t+1, 2t+8, 2t+9.
+template <u32 AND, u32 XOR> __device__ __forceinline__ u32 andXor(u32 v) { // one instruction: constants come from registers
+    u32 r, m, x;
+    asm("mov.b32 %0, %1;" : "=r"(m) : "n"(AND));
+    asm("mov.b32 %0, %1;" : "=r"(x) : "n"(XOR));
+    asm("lop3.b32 %0, %1, %2, %3, 0x6a;" : "=r"(r) : "r"(v), "r"(m), "r"(x)); // (v & m) ^ x
+    return r;
+}
 template <int FMT> __device__ __forceinline__ void operands(const Tile<FMT>& tile, int step, u32& even, u32& odd) {
     if (FMT == FMT_Q8_0) {
         uint4 v = tile.q[(step >> 1) % Tile<FMT>::VECS];
@@ -44,8 +51,8 @@ template <int FMT> __device__ __forceinline__ void operands(const Tile<FMT>& til
         uint4 v = tile.q[(step >> 2) % Tile<FMT>::VECS];
         u32 w = (step & 3) == 0 ? v.x : (step & 3) == 1 ? v.y : (step & 3) == 2 ? v.z : v.w;
         if (FMT == FMT_Q4_0) {
-            even = ((w << 4) & 0xf0f0f0f0u) ^ 0x80808080u;
-            odd = (w & 0xf0f0f0f0u) ^ 0x80808080u;
+            even = andXor<0xf0f0f0f0, 0x80808080>(w << 4);
+            odd = andXor<0xf0f0f0f0, 0x80808080>(w);
         } else {
             even = w & 0x0f0f0f0fu;
             odd = (w >> 4) & 0x0f0f0f0fu;
@@ -53,28 +60,33 @@ template <int FMT> __device__ __forceinline__ void operands(const Tile<FMT>& til
     }
 }
 
-// x in shared memory: [row][block of 32 columns][byte of the fixed point: 4][lane t: 4][step: 2] words, then the sums of each
-// block [row][ld / 32] in fixed point (Q4_1).
+// x in shared memory. Digits: [row][block of 32 columns][byte of the fixed point: 3][lane t: 4][step: 2] words; scales
+// [row][block]: what a unit of the fixed point counts; Q4_1: sums [row][block] of the block's elements.
+#define BLOCK_WORDS 24
 struct Staged {
     u32* digits;
-    float* sums;
+    float *scales, *sums;
+    template <int FMT> static __device__ __forceinline__ int rowBytes(int ld) { return 3 * ld + ld / 8 * (FMT == FMT_Q4_1 ? 2 : 1); }
 };
 
-// acc += rows 2g, 2g + 1 of the tile times x; lane t of a quad holds bytes 2 (t & 1), + 1 of row t / 2 of x (+ 2 in the second call).
-template <int FMT> __device__ __forceinline__ void multiply(const Tile<FMT>& tile, const u32* digits, const float* sums, float acc[2]) {
+// acc += rows 2g, 2g + 1 of the tile times x; lane t of a quad holds bytes 0, 1 (t even) or 2 of row t / 2 of x (+ 2 in the
+// second call).
+template <int FMT>
+__device__ __forceinline__ void multiply(const Tile<FMT>& tile, const u32* digits, float4 scales, const float* sums, float acc[2]) {
     const float magic = 12582912.f; // 1.5 * 2^23: as an integer accumulator it counts in the last bit
     const int m = 0x4b400000;
+    const float scale[4] = {scales.x, scales.y, scales.z, scales.w};
 #pragma unroll
     for (int b = 0; b < 4; b++) {
-        const uint2 x = *reinterpret_cast<const uint2*>(digits + b * 32);
+        const uint2 x = *reinterpret_cast<const uint2*>(digits + b * BLOCK_WORDS);
         u32 a0, a1, a2, a3;
         operands(tile, 2 * b, a0, a1);
         operands(tile, 2 * b + 1, a2, a3);
         int c0, c1, c2, c3;
         asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
                      : "=r"(c0), "=r"(c1), "=r"(c2), "=r"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(x.x), "r"(x.y), "r"(m));
-        float even = fmaf(__int_as_float(c1) - magic, 256.f, __int_as_float(c0) - magic);
-        float odd = fmaf(__int_as_float(c3) - magic, 256.f, __int_as_float(c2) - magic);
+        const float even = fmaf(__int_as_float(c1) - magic, 256.f, __int_as_float(c0) - magic) * scale[b];
+        const float odd = fmaf(__int_as_float(c3) - magic, 256.f, __int_as_float(c2) - magic) * scale[b];
         if (FMT == FMT_Q4_1) {
             float2 lo = f16Pair(tile.s[b]), hi = f16Pair(tile.s[(4 + b) % (2 * Tile<FMT>::SCALE_WORDS)]);
             const float sum = (threadIdx.x & 1) == 0 ? sums[b] : 0.f; // once, in the even lanes
@@ -88,77 +100,136 @@ template <int FMT> __device__ __forceinline__ void multiply(const Tile<FMT>& til
     }
 }
 
-// Row m of x: normalized, brought to integers below 2^30, cut into bytes. Returns what undoes the scale. A thread puts its
-// four columns down as floats, and cuts them once the largest is known: the 8 threads of a block of 32 share a warp, so only
-// the maximum needs the whole block.
-template <int FMT> __device__ __forceinline__ float stageDigits(const LinearArgs& a, int row, int m, const Staged& x, float* shared) {
-    float* f = reinterpret_cast<float*>(x.digits + m * a.w.ld);
-    float top = 0;
-    stageRow(a, row, shared, [&](int c) -> float4& { return *reinterpret_cast<float4*>(f + c); });
-    for (int c = threadIdx.x * 4; c < a.w.ld; c += GEMV_THREADS * 4) {
-        float4 v = *reinterpret_cast<const float4*>(f + c);
-        top = fmaxf(top, fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
+// A thread's four columns of x: c, c + 1, c + 8, c + 9, which make one word of an operand. Quad i of a row:
+struct Quad {
+    float v[4];
+    static __device__ __forceinline__ int column(int i) { return (i >> 3) * 32 + (i & 4) * 4 + (i & 3) * 2; }
+    __device__ __forceinline__ void load(const float* p, int i, int k, bool fresh) { // k: a multiple of 32
+        const float2* at = reinterpret_cast<const float2*>(p + column(i));
+        float2 a = make_float2(0, 0), b = a;
+        if (column(i) < k) {
+            if (fresh) a = __ldcg(at), b = __ldcg(at + 4);
+            else a = __ldg(at), b = __ldg(at + 4);
+        }
+        v[0] = a.x, v[1] = a.y, v[2] = b.x, v[3] = b.y;
     }
-    top = warpMax(top);
-    if ((threadIdx.x & 31) == 0) shared[16 + (threadIdx.x >> 5)] = top;
+    __device__ __forceinline__ float sum() const { return (v[0] + v[1]) + (v[2] + v[3]); }
+    __device__ __forceinline__ float squares(float mean) const {
+        float s = 0;
+#pragma unroll
+        for (int e = 0; e < 4; e++) s += (v[e] - mean) * (v[e] - mean);
+        return s;
+    }
+};
+
+// Mean and 1 / deviation of a row of x of k columns (a multiple of 32), of which a thread holds a part.
+__device__ __forceinline__ float2 rowStats(const float* x, int k, float eps, float2* stats) {
+    float sum = 0, n = 0, sq = 0;
+    for (int i = threadIdx.x; i < k / 4; i += GEMV_THREADS) {
+        Quad q;
+        q.load(x, i, k, true);
+        sum += q.sum(), n += 4;
+    }
+    sum = warpSum(sum), n = warpSum(n);
+    const float mean = n > 0 ? __fdividef(sum, n) : 0;
+    for (int i = threadIdx.x; i < k / 4; i += GEMV_THREADS) {
+        Quad q;
+        q.load(x, i, k, true);
+        sq += q.squares(mean);
+    }
+    sq = warpSum(sq);
+    if ((threadIdx.x & 31) == 0) stats[threadIdx.x >> 5] = make_float2(sum, sq);
     __syncthreads();
+    float total = 0, squares = 0;
 #pragma unroll
-    for (int w = 0; w < GEMV_WARPS; w++) top = fmaxf(top, shared[16 + w]);
-    const int exponent = int(__float_as_uint(top) >> 23) - 127; // of a positive float; x < 2^30 once scaled
-    const int e = top > 0 && exponent < 128 ? min(max(29 - exponent, -100), 100) : 0;
-    const float scale = __uint_as_float(u32(e + 127) << 23);
-    const int ld = a.w.ld;
-    for (int base = 0; base < ld; base += GEMV_THREADS * 4) {
-        const int c = base + threadIdx.x * 4;
-        float4 v = c < ld ? *reinterpret_cast<const float4*>(f + c) : make_float4(0, 0, 0, 0);
-        __syncwarp();
-        int q[4] = {__float2int_rn(v.x * scale), __float2int_rn(v.y * scale), __float2int_rn(v.z * scale), __float2int_rn(v.w * scale)};
-        float sum = 0;
-        if (FMT == FMT_Q4_1) {
-            sum = (float(q[0]) + float(q[1])) + (float(q[2]) + float(q[3]));
+    for (int w = 0; w < GEMV_WARPS; w++) total += stats[w].x;
+    const float inverse = __fdividef(1.f, float(k));
+    total *= inverse;
 #pragma unroll
-            for (int o = 4; o; o >>= 1) sum += __shfl_xor_sync(~0u, sum, o);
-        }
-        // Columns c .. c + 3 belong to lanes t and t + 1 of the mma, whose words also hold columns c + 8 ..: two threads
-        // exchange their columns, and one makes the words of bytes 0 and 1, the other those of 2 and 3.
-        const int block = c >> 5, step = (c >> 4) & 1, t = (c & 7) >> 1, upper = (c >> 3) & 1;
-        int low[4], high[4]; // columns of the lower and the upper half of the step
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int other = __shfl_xor_sync(~0u, q[i], 2);
-            low[i] = upper ? other : q[i];
-            high[i] = upper ? q[i] : other;
-            if (upper) low[i] = (((low[i] + 128) >> 8) + 128) >> 8, high[i] = (((high[i] + 128) >> 8) + 128) >> 8;
-        }
-        if (c < ld) {
-            u32* to = x.digits + m * ld + block * 32 + upper * 16 + t * 2 + step;
-#pragma unroll
-            for (int d = 0; d < 2; d++) {
-#pragma unroll
-                for (int i = 0; i < 4; i += 2) { // byte order: operands()
-                    u32 p = __byte_perm(low[i], low[i + 1], 0x0040), r = __byte_perm(high[i], high[i + 1], 0x0040);
-                    to[d * 8 + i] = FMT == FMT_Q8_0 ? __byte_perm(p, r, 0x5410) : __byte_perm(p, r, 0x5140);
-                }
-#pragma unroll
-                for (int i = 0; i < 4; i++) low[i] = (low[i] + 128) >> 8, high[i] = (high[i] + 128) >> 8;
-            }
-            if (FMT == FMT_Q4_1 && (c & 31) == 0) x.sums[m * (ld / 32) + block] = sum;
-        }
-        __syncwarp();
+    for (int w = 0; w < GEMV_WARPS; w++) { // Chan et al., 1983
+        const int quads = k / 4, own = quads / GEMV_THREADS * 32 + min(32, max(0, quads % GEMV_THREADS - w * 32));
+        const float d = own > 0 ? __fdividef(stats[w].x, 4.f * own) - total : 0;
+        squares += stats[w].y + 4.f * own * d * d;
     }
-    return __uint_as_float(u32(127 - e) << 23) * (FMT == FMT_Q4_0 ? 0.0625f : 1.f);
+    return make_float2(total, rsqrtf(squares * inverse + eps));
 }
 
-template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
+// Row m of x: normalized (but for the factor of a root mean square), and each block brought to integers of at most 2^22 and
+// cut into bytes. The 8 threads of a block are neighbours in a warp.
+template <int FMT> __device__ __forceinline__ void stageDigits(const LinearArgs& a, int row, int m, const Staged& staged, float2* stats) {
+    const int k = a.w.k, ld = a.w.ld, AT_ONCE = 4;
+    const float* x = static_cast<const float*>(a.x) + (long long)row * a.ldx;
+    const bool rms = a.norm.kind == NORM_RMS, layer = a.norm.kind == NORM_LAYER;
+    float2 l = make_float2(0, 1);
+    if (layer) l = rowStats(x, k, a.norm.eps, stats);
+    float sq = 0;
+#pragma unroll 1
+    for (int base = threadIdx.x; base < ld / 4; base += AT_ONCE * GEMV_THREADS) {
+        Quad q[AT_ONCE];
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) q[j].load(x, base + j * GEMV_THREADS, k, true);
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+            const int i = base + j * GEMV_THREADS;
+            if (i >= ld / 4) break; // whole warps: ld is a multiple of 128
+            float* v = q[j].v;
+            if (rms || layer) {
+                Quad w, b = {};
+                w.load(a.norm.w, i, k, false);
+                if (a.norm.b) b.load(a.norm.b, i, k, false);
+                if (rms) sq += q[j].squares(0);
+#pragma unroll
+                for (int e = 0; e < 4; e++) v[e] = rms ? v[e] * w.v[e] : Quad::column(i) < k ? (v[e] - l.x) * l.y * w.v[e] + b.v[e] : 0;
+            }
+            float top = fmaxf(fmaxf(fabsf(v[0]), fabsf(v[1])), fmaxf(fabsf(v[2]), fabsf(v[3])));
+#pragma unroll
+            for (int o = 4; o; o >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
+            // 2^21 times x / 2^(exponent of top) is below 2^22
+            const u32 exponent = max(__float_as_uint(top) & 0x7f800000u, 32u << 23);
+            const float scale = __uint_as_float((275u << 23) - exponent);
+            u32 d[4];
+#pragma unroll
+            for (int e = 0; e < 4; e++) { // 1.5 * 2^23 + integer; its bytes, each less 128
+                d[e] = (__float_as_uint(fmaf(v[e], scale, 12582912.f)) - (0x4b400000u - 0x808080u)) ^ 0x808080u;
+            }
+            u32* to = staged.digits + (m * (ld / 32) + (i >> 3)) * BLOCK_WORDS + (i & 3) * 2 + (i >> 2 & 1);
+            // byte order: operands()
+            const int A = 0, B = FMT == FMT_Q8_0 ? 1 : 2, C = FMT == FMT_Q8_0 ? 2 : 1;
+            const u32 p = __byte_perm(d[A], d[B], 0x5140), r = __byte_perm(d[C], d[3], 0x5140);
+            to[0] = __byte_perm(p, r, 0x5410);
+            to[8] = __byte_perm(p, r, 0x7632);
+            to[16] = __byte_perm(__byte_perm(d[A], d[B], 0x0062), __byte_perm(d[C], d[3], 0x0062), 0x5410);
+            float sum = 0;
+            if (FMT == FMT_Q4_1) {
+                sum = q[j].sum();
+#pragma unroll
+                for (int o = 4; o; o >>= 1) sum += __shfl_xor_sync(~0u, sum, o);
+            }
+            if ((i & 7) == 0) {
+                const u32 unit = exponent - (21u << 23) - (FMT == FMT_Q4_0 ? 4u << 23 : 0); // Q4_0's operands are 16 q
+                staged.scales[m * (ld / 32) + (i >> 3)] = exponent == 0x7f800000u ? NAN : __uint_as_float(unit); // no finite x
+                if (FMT == FMT_Q4_1) staged.sums[m * (ld / 32) + (i >> 3)] = sum;
+            }
+        }
+    }
+    if (!rms) return;
+    sq = warpSum(sq);
+    if ((threadIdx.x & 31) == 0) stats[threadIdx.x >> 5] = make_float2(0, sq);
+}
+
+// MANY: there may be more than two rows of x at once.
+template <int FMT, bool MANY> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     extern __shared__ __align__(16) u32 staged[];
-    __shared__ __align__(16) float shared[24];
     __shared__ float partial[2][GEMV_WARPS][16][4], undo[4];
+    __shared__ float2 stats[4][GEMV_WARPS];
+    __shared__ __align__(8) u32 zeros[4 * BLOCK_WORDS]; // the fourth digit
     __shared__ u64 bests[GEMV_WARPS];
     Mark mark{a.mark};
     const int DEPTH = FMT == FMT_Q8_0 ? 2 : 4; // tiles a lane has in flight
     const int ld = a.w.ld, ks = a.kSlices, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    const int mt = min(4, int(dynamicShared() / (4 * ld + ld / 8)));
-    const Staged x = {staged, reinterpret_cast<float*>(staged + mt * ld)};
+    const int mt = min(4, int(dynamicShared()) / Staged::rowBytes<FMT>(ld)), rowWords = ld * 3 / 4;
+    const Staged x = {staged, reinterpret_cast<float*>(staged) + mt * rowWords, reinterpret_cast<float*>(staged) + mt * (rowWords + ld / 32)};
+    if (threadIdx.x < 4 * BLOCK_WORDS) zeros[threadIdx.x] = 0;
     const int slice = warp & (ks - 1), perBlock = GEMV_WARPS / ks, total = gridDim.x * perBlock;
     const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS;
     const int turns = (colTiles + ks * DEPTH - 1) / (ks * DEPTH); // of the ring, for a row tile
@@ -182,16 +253,21 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
         if (e0 < outputs) epilogue.loadResidual(a, m0 + (e0 >> 4), own * 16 + (e0 & 15));
         if (touched == 0x7fabcdefu) staged[0] = 0; // never
 #pragma unroll 1
-        for (int m = 0; m < mt && m0 + m < a.m; m++) {
-            if (m > 0) __syncthreads();
-            float u = stageDigits<FMT>(a, m0 + m, m, x, shared);
-            if (threadIdx.x == 0) undo[m] = u;
-        }
+        for (int m = 0; m < mt && m0 + m < a.m; m++) stageDigits<FMT>(a, m0 + m, m, x, stats[m]);
         __syncthreads();
+        if (int(threadIdx.x) < mt) { // what a sum still lacks: read after the next barrier
+            float sq = 0;
+#pragma unroll
+            for (int w = 0; w < GEMV_WARPS; w++) sq += stats[threadIdx.x][w].y;
+            undo[threadIdx.x] = a.norm.kind == NORM_RMS ? rsqrtf(__fdividef(sq, float(a.w.k)) + a.norm.eps) : 1.f;
+        }
+        if (ks == 1) __syncthreads();
         // the lane's column of the mma: byte g & 3 of row g / 4 of x; rows that are not there repeat others and are not used
-        const int r0 = min(g >> 2, mt - 1), r1 = min(2 + (g >> 2), mt - 1), lanePart = (g & 3) * 8 + t * 2;
-        const u32 *column0 = x.digits + r0 * ld + lanePart, *column1 = x.digits + r1 * ld + lanePart;
-        const float *sums0 = x.sums + min(t >> 1, mt - 1) * (ld / 32), *sums1 = x.sums + min(2 + (t >> 1), mt - 1) * (ld / 32);
+        const bool digit = (g & 3) < 3;
+        const int stride = digit ? 4 * BLOCK_WORDS : 0, lanePart = (g & 3) * 8 + t * 2;
+        const u32* column0 = digit ? x.digits + min(g >> 2, mt - 1) * rowWords + lanePart : zeros;
+        const u32* column1 = digit ? x.digits + min(2 + (g >> 2), mt - 1) * rowWords + lanePart : zeros;
+        const int row0 = min(t >> 1, mt - 1) * (ld / 32), row1 = min(2 + (t >> 1), mt - 1) * (ld / 32);
         const float weight = t & 1 ? 65536.f : 1.f; // of the lane's bytes
         u64 best[2] = {}; // of the thread's first output a tile, and of its second (another row of x)
         int row = own;
@@ -205,8 +281,10 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
                 for (int d = 0; d < DEPTH; d++) { // the code of a tile exists DEPTH times, that of the epilogue once
                     int kt = (turn * DEPTH + d) * ks + slice;
                     if (kt < colTiles) {
-                        multiply(ring[d], column0 + kt * 128, sums0 + kt * 4, acc);
-                        if (mt > 2) multiply(ring[d], column1 + kt * 128, sums1 + kt * 4, acc2);
+                        multiply(ring[d], column0 + kt * stride, *reinterpret_cast<const float4*>(x.scales + row0 + kt * 4), x.sums + row0 + kt * 4, acc);
+                        if (MANY) {
+                            multiply(ring[d], column1 + kt * stride, *reinterpret_cast<const float4*>(x.scales + row1 + kt * 4), x.sums + row1 + kt * 4, acc2);
+                        }
                     }
                     fetch(d, lastTurn ? row + total : row, lastTurn ? 0 : turn + 1);
                 }
@@ -216,10 +294,10 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
             for (int i = 0; i < 2; i++) {
                 float p = acc[i] * weight, q = acc2[i] * weight;
                 p += __shfl_xor_sync(~0u, p, 1);
-                q += __shfl_xor_sync(~0u, q, 1);
+                if (MANY) q += __shfl_xor_sync(~0u, q, 1);
                 if ((t & 1) == 0) {
                     sums[warp][g * 2 + i][t >> 1] = p;
-                    if (mt > 2) sums[warp][g * 2 + i][2 + (t >> 1)] = q;
+                    if (MANY) sums[warp][g * 2 + i][2 + (t >> 1)] = q;
                 }
             }
             if (ks > 1) __syncthreads();
@@ -252,6 +330,11 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     }
 }
 
-extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q8_0(const __grid_constant__ LinearArgs a) { gemv<FMT_Q8_0>(a); }
-extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q4_0(const __grid_constant__ LinearArgs a) { gemv<FMT_Q4_0>(a); }
-extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q4_1(const __grid_constant__ LinearArgs a) { gemv<FMT_Q4_1>(a); }
+template <int FMT> __device__ __forceinline__ void gemvFew(const LinearArgs& a) {
+    if (a.m > 2) gemv<FMT, true>(a);
+    else gemv<FMT, false>(a);
+}
+
+extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q8_0(const __grid_constant__ LinearArgs a) { gemvFew<FMT_Q8_0>(a); }
+extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q4_0(const __grid_constant__ LinearArgs a) { gemvFew<FMT_Q4_0>(a); }
+extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q4_1(const __grid_constant__ LinearArgs a) { gemvFew<FMT_Q4_1>(a); }

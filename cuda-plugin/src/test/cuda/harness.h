@@ -60,6 +60,8 @@ extern bool pdl;
 
 // Launches with programmatic dependent launch, as the decode path does.
 template <class A> void launch(void (*kernel)(A), Launch l, const A& a) {
+    static const char* carve = getenv("CARVE"); // percent of an SM's memory that is shared memory and not L1
+    if (carve) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributePreferredSharedMemoryCarveout, atoi(carve)));
     if (l.shared > 32 * 1024) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)l.shared));
     cudaLaunchConfig_t c = {};
     c.gridDim = l.grid, c.blockDim = dim3(l.block), c.dynamicSmemBytes = l.shared, c.stream = stream;

@@ -10,9 +10,9 @@ inline int ceilDiv(int a, int b) { return (a + b - 1) / b; }
 
 // Fills kSlices. Two blocks of 8 warps an SM; enough rows or slices for every warp, and an equal number of
 // rounds for each.
-inline Launch gemvLaunch(LinearArgs& a, int sm) {
+inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0) {
     const bool quant = a.w.fmt >= FMT_Q8_0;
-    const int perRow = quant ? 4 * a.w.ld + a.w.ld / 8 : 4 * a.w.ld;
+    const int perRow = quant ? 3 * a.w.ld + a.w.ld / 8 * (a.w.fmt == FMT_Q4_1 ? 2 : 1) : 4 * a.w.ld;
     int mt = a.m >= 3 ? 4 : a.m;
     while (mt > 1 && mt * perRow > 200 * 1024) mt /= 2;
     int units; // groups of rows
@@ -28,6 +28,7 @@ inline Launch gemvLaunch(LinearArgs& a, int sm) {
         a.kSlices = 1;
         while (a.kSlices < 8 && ceilDiv(vecs, 32 * a.kSlices) > 8) a.kSlices *= 2;
     }
+    if (slices) a.kSlices = slices; // to try another
     const int perBlock = 8 / a.kSlices, slots = sm * 2 * perBlock, rounds = ceilDiv(units, slots);
     return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock)), 256, size_t(mt) * perRow};
 }
@@ -85,9 +86,10 @@ inline Tiles gemmTiles(const LinearArgs& a, int sm) {
 inline bool gemmExpands(const LinearArgs& a) { return a.w.fmt >= FMT_Q8_0 && a.m >= 192; }
 inline Launch expandLaunch(const Weight& w) { return {dim3(ceilDiv(w.ld, 1024), ceilDiv(w.n, 16)), 256, 0}; }
 
-inline Launch attnDecodeLaunch(AttentionArgs& a, int sm) {
+// reach: positions, rounded up, as Shape.reach has it
+inline Launch attnDecodeLaunch(AttentionArgs& a, int sm, int reach = 4096) {
     int ratio = a.heads / a.kvHeads, gq = ratio == 1 ? 1 : 2, y = a.kvHeads * ceilDiv(ratio, 2);
-    a.splits = std::max(1, std::min(64, 2 * sm / (y * a.b.nRows)));
+    a.splits = std::max(1, std::min({64, 2 * sm / (y * a.b.nRows), reach / 64}));
     return {dim3(a.splits, y, a.b.nRows), 256, size_t(gq) * 8 * (a.headDim + 2) * 4};
 }
 // Head sizes are padded to one of these in shared memory.

@@ -96,7 +96,7 @@ struct Decoder {
     Dev<double> inv;
     Dev<float2> cs;
     BatchRef b;
-    int capacity;
+    int capacity, reach = 128;
     double bytes = 0;
     Decoder(Model m, int fmt, int capacity)
         : m(m), fmt(fmt), vec(std::vector<float>(65536 * 2, 0.5f)), x(m.d * 8), qkvOut((m.heads + 2 * m.kvHeads) * m.hd), att(m.d), mid(m.f), logits(m.vocab + 64),
@@ -122,6 +122,7 @@ struct Decoder {
         delete head;
     }
     void reset(int pos) {
+        for (reach = 128; reach < pos + 128 && reach < 4096;) reach *= 2; // the steps that are timed
         std::vector<float> h(m.d * 8);
         Random r(3);
         for (auto& v : h) v = r.uniform();
@@ -150,7 +151,7 @@ struct Decoder {
         a.ldq = a.ldk = a.ldv = qkvOut.n, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1;
         a.kvOffset = 2ll * m.kvHeads * D * layer, a.kvFmt = 1, a.work = work.p, a.counters = counters.p;
         if (m.llama) a.rope = {cs.p, D, D, 0, D / 2};
-        launch(attn_decode, attnDecodeLaunch(a, sms), a);
+        launch(attn_decode, attnDecodeLaunch(a, sms, reach), a);
     }
     void token() {
         SampleArgs s = {};
@@ -198,7 +199,7 @@ static void decodeModel(Model m, int fmt, int pos, bool parts) {
     part("token", 0, [&](int) { d.token(); });
 }
 
-// Sweeps rows a warp, slices and grid of a matrix in the decode chain's surroundings: a norm'd linear and its consumer.
+// Sweeps the slices of a matrix in the decode chain's surroundings: a norm'd linear and its consumer.
 static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated) {
     const int copies = 12;
     std::vector<Mat*> w;
@@ -213,17 +214,10 @@ static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated
     Launch rule = gemvLaunch(a, sms);
     R ruled = {0, a.kSlices, (int)rule.grid.x};
     for (int ks = 1; ks <= 8; ks *= 2) {
-        int units = ceilDiv(n, quant ? 16 : 2), perBlock = 8 / ks, last = -1;
         if (ks > 1 && ks * (quant ? 128 : 256) > 2 * k) continue;
-        for (int per = 1; per <= 4; per++) {
-            int rounds = ceilDiv(units, sms * per * perBlock), grid = ceilDiv(ceilDiv(units, rounds), perBlock);
-            if (grid == last || rounds > 64) continue;
-            last = grid;
-            a.kSlices = ks;
-            Launch l = {dim3(grid), 256, rule.shared};
-            float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemvOf(fmt), l, a); } }, 10, 1) / copies;
-            all.push_back({ms * 1e3f, ks, grid});
-        }
+        Launch l = gemvLaunch(a, sms, ks);
+        float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemvOf(fmt), l, a); } }, 10, 1) / copies;
+        all.push_back({ms * 1e3f, ks, (int)l.grid.x});
     }
     std::sort(all.begin(), all.end(), [](R p, R q) { return p.us < q.us; });
     printf("sweep %-16s %-5s n %6d k %5d %6.2f us of bytes:", what, fmtName(fmt), n, k, w[0]->bytes / readRoof / 1e3);
@@ -402,6 +396,18 @@ int main(int argc, char** argv) {
         decodeModel(GPT2, FMT_F32, 128, false);
         decodeModel(GPT2, FMT_Q8_0, 128, false);
         decodeModel(L1B, FMT_Q8_0, 128, false);
+    }
+    if (argc > 1 && !strcmp(argv[1], "probe")) { // one layer's step, for ncu: probe [1b|7b|gpt2] [bf16|q4_0] [position]
+        Model m = !strcmp(argv[2], "gpt2") ? GPT2 : !strcmp(argv[2], "1b") ? L1B : L7B;
+        m.layers = 1;
+        const int pos = atoi(argv[4]);
+        Decoder d(m, !strcmp(argv[3], "bf16") ? FMT_BF16 : FMT_Q4_0, pos + 1024);
+        CU(cudaDeviceSynchronize());
+        for (int i = 0; i < 2; i++) {
+            d.reset(pos);
+            d.step();
+            CU(cudaDeviceSynchronize());
+        }
     }
     if (want("sweep")) {
         sweep("gpt2 qkv", FMT_BF16, 2304, 768, true, false);

@@ -93,8 +93,12 @@ final class LaunchRules {
         return new Vector(Geometry.of(blocks, 1, THREADS, together * sharedRow(w)), slices);
     }
 
+    /** Bytes of shared memory for a row of x: floats, or three bytes each with a scale and, q4_1, a sum a block. */
     private static int sharedRow(Matrix w) {
-        return w.format().quantized() ? 4 * w.ld() + w.ld() / 8 : 4 * w.ld();
+        if (!w.format().quantized()) {
+            return 4 * w.ld();
+        }
+        return 3 * w.ld() + w.ld() / 8 * (w.format() == Format.Q4_1 ? 2 : 1);
     }
 
     /** Input rows that a block holds at once: 1, 2 or 4. */
