@@ -22,7 +22,7 @@ final class RowWriter implements AutoCloseable {
 
     private static final List<String> COLUMNS = List.of(
             "model", "weights", "executor", "threads", "kv", "batch", "test", "tokens/s", "+-", "GB/s", "read GB/s", "GFLOP/s",
-            "% of roof", "roof", "TTFT ms", "seconds", "launches/token");
+            "% of roof", "roof", "TTFT ms", "seconds", "launches/token", "MB/token", "copied B/token");
     private static final List<String> CSV_COLUMNS = List.of(
             "model", "weights", "executor", "device", "threads", "math", "kv", "batch", "test", "tokens_per_s", "stddev",
             "bytes_per_token", "gb_s", "read_gb_s", "gflop_s", "percent_of_roof", "roof", "ttft_ms", "seconds",
@@ -91,7 +91,8 @@ final class RowWriter implements AutoCloseable {
                 r.model(), weights(r), r.executor(), String.valueOf(r.threads()), r.kv(), String.valueOf(r.batch()), r.test(),
                 number(r.tokensPerS()), number(r.stddev()), number(r.gbS()), number(r.readGbS()), number(r.gflopS()),
                 number(r.percentOfRoof()), r.roof() == null ? "-" : r.roof(), number(r.ttftMs()), number(r.seconds()),
-                number(r.launchesPerToken()));
+                number(r.launchesPerToken()),
+                number(r.bytesPerToken() * 1e-6), number(r.transferBytesPerToken()));
     }
 
     /** The weights' format, with the precision of its products where that is another. */

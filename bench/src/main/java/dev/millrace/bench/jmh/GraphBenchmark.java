@@ -20,37 +20,22 @@ import java.util.Locale;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.AuxCounters;
 import org.openjdk.jmh.annotations.BenchmarkMode;
-import org.openjdk.jmh.annotations.Fork;
 import org.openjdk.jmh.annotations.Level;
-import org.openjdk.jmh.annotations.Measurement;
 import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.annotations.OutputTimeUnit;
-import org.openjdk.jmh.annotations.Param;
 import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
-import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * A graph of one kind of op, run again and again on any executor of the class path. Beside the score JMH prints what was
  * streamed and computed a second, as {@link OpCost} counts it, and its share of the roofs measured when the trial began.
  */
-@State(Scope.Benchmark)
 @BenchmarkMode(Mode.Throughput)
 @OutputTimeUnit(TimeUnit.SECONDS)
-@Warmup(iterations = 3, time = 2)
-@Measurement(iterations = 5, time = 2)
-@Fork(
-        value = 1,
-        jvmArgsAppend = {
-            "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-Dmillrace.cpu.coldstart=false"
-        })
-public abstract class GraphBenchmark {
+public abstract class GraphBenchmark extends DeviceBenchmark {
     private static final int ROOF_MILLIS = 300;
-
-    @Param("cpu-simd")
-    public String executor;
 
     private Executor device;
     private Program program;

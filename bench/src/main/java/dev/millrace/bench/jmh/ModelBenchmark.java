@@ -10,38 +10,22 @@ import dev.millrace.quant.WeightRequest;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
-import org.openjdk.jmh.annotations.Fork;
 import org.openjdk.jmh.annotations.Level;
-import org.openjdk.jmh.annotations.Measurement;
 import org.openjdk.jmh.annotations.Mode;
 import org.openjdk.jmh.annotations.OutputTimeUnit;
 import org.openjdk.jmh.annotations.Param;
-import org.openjdk.jmh.annotations.Scope;
 import org.openjdk.jmh.annotations.Setup;
-import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.TearDown;
-import org.openjdk.jmh.annotations.Warmup;
 
 /**
  * Whole models, on any executor of the class path: {@code -p executor=cpu-simd,cuda}. The score of {@link #prompt} is
  * the time to the first token, that of {@link #decode} the time of {@value #TOKENS} tokens.
  */
-@State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
 @OutputTimeUnit(TimeUnit.MILLISECONDS)
-@Warmup(iterations = 3, time = 2)
-@Measurement(iterations = 5, time = 2)
-@Fork(
-        value = 1,
-        jvmArgsAppend = {
-            "--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-Dmillrace.cpu.coldstart=false"
-        })
-public class ModelBenchmark {
+public class ModelBenchmark extends DeviceBenchmark {
     private static final int TOKENS = 32;
     private static final int PROMPT = 128;
-
-    @Param("cpu-simd")
-    public String executor;
 
     @Param("embedded")
     public String model;

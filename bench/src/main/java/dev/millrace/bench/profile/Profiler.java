@@ -75,44 +75,48 @@ public final class Profiler {
         OpCost.Step step = new OpCost.Step(batch, tokens, causal() ? 1 : tokens, context, engine.options().kv());
         OpCost whole = OpCost.of(engine.program().graph(), output(), engine.weights(), step);
         double before = roofs.read(whole.streamedBytes());
-        double[] seconds = Steady.seconds(repeats, stop, timing);
+        List<Double> plain = new ArrayList<>();
         List<Double> observed = new ArrayList<>();
-        List<Step> kept = observe(steps, timing, observed);
+        List<Step> kept = new ArrayList<>();
+        Steady.warmUp(stop, timing);
+        Steady.warmUp(stop, () -> observed(timing));
+        for (int i = 0; i < repeats && !stop.getAsBoolean(); i++) {
+            // in turn, so that a machine that changes its speed changes both
+            plain.add(timing.getAsDouble());
+            observed.add(observed(timing));
+            List<Step> all = recorder.steps();
+            kept.addAll(all.subList(Math.max(0, all.size() - steps), all.size()));
+        }
         if (observed.size() < repeats) {
             return null;
         }
-        Stats plain = Stats.of(seconds);
-        Stats profiled = Stats.of(observed.stream().mapToDouble(d -> d).toArray());
+        Stats unseen = stats(plain);
+        Stats profiled = stats(observed);
         double read = Math.max(before, roofs.read(whole.streamedBytes()));
         traced.add(kept.getLast());
         List<OpRow> rows = rows(kept, step, read);
         double sum = rows.stream().mapToDouble(OpRow::us).sum();
-        double stepUs = plain.median() * 1e6;
+        double stepUs = unseen.median() * 1e6;
         Least least = roofline.of(output(), step, read);
-        Double percent = Double.isNaN(least.seconds()) ? null : 100 * least.seconds() / plain.median();
+        Double percent = Double.isNaN(least.seconds()) ? null : 100 * least.seconds() / unseen.median();
         Double readGbS = Double.isNaN(read) ? null : read / 1e9;
         return new Phase(
                 name, tokens * batch, context, stepUs, profiled.median() * 1e6, sum, stepUs - sum, readGbS, percent, rows);
     }
 
-    /** The last {@code steps} steps of every repeat, observed; their seconds go to {@code seconds}. */
-    private List<Step> observe(int steps, DoubleSupplier timing, List<Double> seconds) {
-        List<Step> kept = new ArrayList<>();
+    /** A timing whose steps the recorder has afterwards. */
+    private double observed(DoubleSupplier timing) {
+        recorder.clear();
         engine.program().observe(observer);
         try {
-            if (!stop.getAsBoolean()) {
-                timing.getAsDouble();
-            }
-            for (int i = 0; i < repeats && !stop.getAsBoolean(); i++) {
-                recorder.clear();
-                seconds.add(timing.getAsDouble());
-                List<Step> all = recorder.steps();
-                kept.addAll(all.subList(Math.max(0, all.size() - steps), all.size()));
-            }
+            return timing.getAsDouble();
         } finally {
             engine.program().observe(null);
         }
-        return kept;
+    }
+
+    private static Stats stats(List<Double> seconds) {
+        return Stats.of(seconds.stream().mapToDouble(d -> d).toArray());
     }
 
     /**
@@ -122,7 +126,8 @@ public final class Profiler {
     private List<OpRow> rows(List<Step> steps, OpCost.Step step, double read) {
         List<Step> sorted = new ArrayList<>(steps);
         sorted.sort(Comparator.comparingDouble(s -> events(s).mapToDouble(Event::micros).sum()));
-        List<Step> middle = sorted.subList((steps.size() - 1) / 4, steps.size() - (steps.size() - 1) / 4);
+        int off = (steps.size() + 1) / 4;
+        List<Step> middle = sorted.subList(off, steps.size() - off);
         Map<String, Node> nodes = new LinkedHashMap<>();
         Map<String, Double> times = new LinkedHashMap<>();
         for (Step each : middle) {

@@ -30,7 +30,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
+import jdk.jfr.Recording;
+import jdk.jfr.consumer.RecordedEvent;
+import jdk.jfr.consumer.RecordingFile;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import tools.jackson.databind.JsonNode;
@@ -38,25 +42,25 @@ import tools.jackson.databind.json.JsonMapper;
 
 class ProfileCommandTest {
     private static final String SLOWED = "layer.3.attn.o";
-    private static final long PAUSE_NANOS = 20_000_000;
+    private static final long PAUSE_NANOS = 30_000_000;
 
     @TempDir
     private Path services;
 
     @Test
-    void aSlowedKernelIsTheFirstLineOfEachPhase() throws IOException {
-        String text = profile("--top", "3");
+    void aSlowedKernelIsTheFirstLineOfTheTable() throws IOException {
+        String text = profile("-p", "3", "-n", "0", "--top", "3");
         List<String> lines = text.lines().map(String::strip).toList();
         List<String> first = lines.stream()
                 .filter(line -> line.startsWith("path "))
                 .map(header -> lines.get(lines.indexOf(header) + 1))
                 .toList();
-        assertThat(first).as(text).hasSize(2).allSatisfy(line -> assertThat(line).startsWith(SLOWED + " "));
+        assertThat(first).as(text).singleElement().asString().startsWith(SLOWED + " ");
     }
 
     @Test
     void theTableIsSortedByTimeAndItsSumAndRemainderMakeTheStep() throws IOException {
-        for (JsonNode phase : JsonMapper.shared().readTree(profile("--format", "json")).get("phases")) {
+        for (JsonNode phase : JsonMapper.shared().readTree(profile("-p", "0", "-n", "4", "--format", "json")).get("phases")) {
             double sum = 0;
             double before = Double.MAX_VALUE;
             for (JsonNode op : phase.get("ops")) {
@@ -72,6 +76,42 @@ class ProfileCommandTest {
         }
     }
 
+    @Test
+    void aTraceHoldsOpsAndWorkersOnOneClockAndFlightRecorderSeesTheSameOps() throws IOException {
+        Path trace = services.resolve("trace.json");
+        Path flight = services.resolve("flight.jfr");
+        try (Recording recording = new Recording()) {
+            recording.enable("dev.millrace.Op");
+            recording.start();
+            StringWriter err = new StringWriter();
+            String[] line = {
+                "profile", "-e", "cpu-simd", "--threads", "2", "-p", "16", "-n", "4", "-r", "1", "--trace", trace.toString()
+            };
+            assertThat(Main.run(line, new PrintWriter(new StringWriter()), new PrintWriter(err))).as(err.toString()).isZero();
+            recording.stop();
+            recording.dump(flight);
+        }
+        JsonNode events = JsonMapper.shared().readTree(Files.readAllBytes(trace)).get("traceEvents");
+        List<JsonNode> spans = events.valueStream().filter(e -> e.get("ph").stringValue().equals("X")).toList();
+        Set<String> lanes = events.valueStream()
+                .filter(e -> e.get("name").stringValue().equals("thread_name"))
+                .map(e -> e.get("args").get("name").stringValue())
+                .collect(Collectors.toSet());
+        assertThat(lanes).contains("ops", "worker 0", "worker 1");
+        assertThat(spans.stream().filter(e -> e.get("name").stringValue().equals("layer.0.mlp.up") && e.has("args")))
+                .as("one of the prefill, one of the decode step").hasSize(2);
+        assertThat(spans).allSatisfy(e -> {
+            assertThat(e.get("ts").doubleValue()).isNotNegative();
+            assertThat(e.get("dur").doubleValue()).isNotNegative();
+        });
+        List<RecordedEvent> recorded = RecordingFile.readAllEvents(flight);
+        assertThat(recorded).anySatisfy(event -> {
+            assertThat(event.getString("path")).isEqualTo("layer.0.mlp.up");
+            assertThat(event.getString("group")).isEqualTo("MATMUL");
+            assertThat(event.getDouble("micros")).isPositive();
+        });
+    }
+
     private String profile(String... more) throws IOException {
         Path file = Files.createDirectories(services.resolve("META-INF/services")).resolve(ExecutorProvider.class.getName());
         Files.writeString(file, Provider.class.getName());
@@ -82,7 +122,7 @@ class ProfileCommandTest {
         try (URLClassLoader plugin = new URLClassLoader(new URL[] {services.toUri().toURL()}, own)) {
             thread.setContextClassLoader(plugin);
             String[] line = Stream.concat(
-                            Stream.of("profile", "-e", "slowed", "-p", "3", "-n", "4", "-r", "2"),
+                            Stream.of("profile", "-e", "slowed", "-r", "5"),
                             Stream.of(more))
                     .toArray(String[]::new);
             int exit = Main.run(line, new PrintWriter(out), new PrintWriter(err));
