@@ -32,6 +32,10 @@ final class TileScratch {
     final int[] first;
 
     final int[] last;
+    /** The positions of the current tile that any of four rows sees. */
+    private final int[] from;
+
+    private final int[] to;
     private final float[] scores;
     final float[] highest;
     final float[] sums;
@@ -50,6 +54,8 @@ final class TileScratch {
         this.q = new float[this.rows * headDim];
         this.first = new int[this.rows];
         this.last = new int[this.rows];
+        this.from = new int[this.rows / 4];
+        this.to = new int[this.rows / 4];
         this.scores = new float[this.rows * TILE];
         this.highest = new float[this.rows];
         this.sums = new float[this.rows];
@@ -62,7 +68,7 @@ final class TileScratch {
 
     /** Bytes it takes. */
     long bytes() {
-        return wideBytes + 4L * (q.length + 2 * rows + scores.length + 2 * rows + out.length);
+        return wideBytes + 4L * (q.length + 2 * rows + rows / 2 + scores.length + 2 * rows + out.length);
     }
 
     /** Forgets what was added to the first {@code count} rows. */
@@ -183,20 +189,27 @@ final class TileScratch {
             keys = wide;
             values = wideValues;
         }
+        // scores of all rows, then values of all rows: the tile's keys, then its values, stay in the first-level cache
         for (int r = 0; r < count; r += 4) { // rows past the last one are there and are not written out
-            int from = TILE;
-            int to = 0;
+            int low = TILE;
+            int high = 0;
             for (int i = r; i < Math.min(r + 4, count); i++) {
-                from = Math.min(from, Math.max(begin, first[i] - tile));
-                to = Math.max(to, Math.min(end, last[i] + 1 - tile));
+                low = Math.min(low, Math.max(begin, first[i] - tile));
+                high = Math.max(high, Math.min(end, last[i] + 1 - tile));
             }
-            if (from < to) {
+            from[r / 4] = low;
+            to[r / 4] = high;
+            if (low < high) {
                 AttentionKernels.scores4(q, r * headDim, headDim, keys, scores, r * TILE);
                 for (int i = r; i < Math.min(r + 4, count); i++) {
                     hide(i * TILE, Math.max(begin, first[i] - tile), Math.min(end, last[i] + 1 - tile));
                     rescale(i);
                 }
-                values4(values, r, from, to);
+            }
+        }
+        for (int r = 0; r < count; r += 4) {
+            if (from[r / 4] < to[r / 4]) {
+                values4(values, r, from[r / 4], to[r / 4]);
             }
         }
     }
@@ -239,7 +252,7 @@ final class TileScratch {
     private void rescale(int row) {
         float before = highest[row];
         float now = Math.max(before, AttentionKernels.highest(scores, row * TILE));
-        float sum = VectorMath.exponentials(scores, row * TILE, TILE, now);
+        float sum = VectorMath.exponentials(scores, row * TILE, now);
         if (now > before) {
             float factor = (float) Math.exp(before - now);
             highest[row] = now;

@@ -17,7 +17,9 @@ class VectorMathTest {
 
     private static final Loop EXP = (x, y) -> {
         System.arraycopy(x, 0, y, 0, x.length);
-        VectorMath.exponentials(y, 0, y.length, 0);
+        for (int i = 0; i < y.length; i += 4 * Lanes.COUNT) {
+            VectorMath.exponentials(y, i, 0);
+        }
     };
 
     private static Loop act(Act act) {
@@ -91,7 +93,7 @@ class VectorMathTest {
             sum += StrictMath.exp(x[i + 1] - 300.0);
         }
         float[] y = x.clone();
-        assertThat((double) VectorMath.exponentials(y, 1, 4 * Lanes.COUNT, 300)).isCloseTo(sum, offset(1e-6));
+        assertThat((double) VectorMath.exponentials(y, 1, 300)).isCloseTo(sum, offset(1e-6));
         assertThat(y[0]).isEqualTo(x[0]);
         assertThat(y[y.length - 1]).isEqualTo(x[x.length - 1]);
         for (int i = 1; i < y.length - 1; i++) {
