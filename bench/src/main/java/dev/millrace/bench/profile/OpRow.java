@@ -9,7 +9,7 @@ import java.util.List;
  *
  * @param op its kind: {@code FusedLinear}, {@code SelfAttention}, ...
  * @param covers paths of the unfused ops it stands for
- * @param us mean time over the middle half of the profiled steps, microseconds
+ * @param us mean time in the middle half of the timings, microseconds
  * @param bytes that must stream from memory: weights, keys and values
  * @param roof {@code memory}, {@code compute}, or {@code latency} where the least time by both is below the cost of
  *     handing work to the device

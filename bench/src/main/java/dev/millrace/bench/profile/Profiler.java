@@ -76,25 +76,24 @@ public final class Profiler {
         OpCost whole = OpCost.of(engine.program().graph(), output(), engine.weights(), step);
         double before = roofs.read(whole.streamedBytes());
         List<Double> plain = new ArrayList<>();
-        List<Double> observed = new ArrayList<>();
-        List<Step> kept = new ArrayList<>();
+        List<Timing> observed = new ArrayList<>();
         Steady.warmUp(stop, timing);
         Steady.warmUp(stop, () -> observed(timing));
         for (int i = 0; i < repeats && !stop.getAsBoolean(); i++) {
             // in turn, so that a machine that changes its speed changes both
             plain.add(timing.getAsDouble());
-            observed.add(observed(timing));
+            double seconds = observed(timing);
             List<Step> all = recorder.steps();
-            kept.addAll(all.subList(Math.max(0, all.size() - steps), all.size()));
+            observed.add(new Timing(seconds, List.copyOf(all.subList(Math.max(0, all.size() - steps), all.size()))));
         }
         if (observed.size() < repeats) {
             return null;
         }
         Stats unseen = stats(plain);
-        Stats profiled = stats(observed);
+        Stats profiled = stats(observed.stream().map(Timing::seconds).toList());
         double read = Math.max(before, roofs.read(whole.streamedBytes()));
-        traced.add(kept.getLast());
-        List<OpRow> rows = rows(kept, step, read);
+        traced.add(observed.getLast().steps().getLast());
+        List<OpRow> rows = rows(middle(observed), step, read);
         double sum = rows.stream().mapToDouble(OpRow::us).sum();
         double stepUs = unseen.median() * 1e6;
         Least least = roofline.of(output(), step, read);
@@ -119,15 +118,19 @@ public final class Profiler {
         return Stats.of(seconds.stream().mapToDouble(d -> d).toArray());
     }
 
-    /**
-     * For every node, the mean of its time over the middle half of the steps, those neither fast nor slow as a whole. Medians
-     * of single ops would add up to less than any step took.
-     */
-    private List<OpRow> rows(List<Step> steps, OpCost.Step step, double read) {
-        List<Step> sorted = new ArrayList<>(steps);
-        sorted.sort(Comparator.comparingDouble(s -> events(s).mapToDouble(Event::micros).sum()));
-        int off = (steps.size() + 1) / 4;
-        List<Step> middle = sorted.subList(off, steps.size() - off);
+    /** An observed timing: seconds a step, and the steps. */
+    private record Timing(double seconds, List<Step> steps) {}
+
+    /** The steps of the middle half of the timings, neither fast nor slow. */
+    private static List<Step> middle(List<Timing> timings) {
+        List<Timing> sorted = new ArrayList<>(timings);
+        sorted.sort(Comparator.comparingDouble(Timing::seconds));
+        int off = (timings.size() + 1) / 4;
+        return sorted.subList(off, timings.size() - off).stream().flatMap(t -> t.steps().stream()).toList();
+    }
+
+    /** For every node, its mean time: medians of single ops would add up to less than any step took. */
+    private List<OpRow> rows(List<Step> middle, OpCost.Step step, double read) {
         Map<String, Node> nodes = new LinkedHashMap<>();
         Map<String, Double> times = new LinkedHashMap<>();
         for (Step each : middle) {
