@@ -15,6 +15,7 @@ import dev.millrace.cpu.attention.AttentionStep;
 import dev.millrace.cpu.attention.AttentionStep.Source;
 import dev.millrace.cpu.attention.Rotation;
 import dev.millrace.cpu.matmul.Epilogue;
+import dev.millrace.cpu.matmul.Form;
 import dev.millrace.cpu.matmul.PackedLinear;
 import dev.millrace.cpu.matmul.WeightMemory;
 import dev.millrace.cpu.pool.WorkerPool;
@@ -29,10 +30,12 @@ import dev.millrace.quant.Views;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.stream.Stream;
 
 /** Turns a graph into steps: lays out the weights of every node once, then plans the nodes of each output. */
@@ -78,7 +81,9 @@ final class Compiler {
                 }
             }
         }
-        this.scratch = new MatmulScratch(inputs, normalized, pool.workers());
+        Set<Form> forms = EnumSet.noneOf(Form.class);
+        linears.values().forEach(l -> forms.addAll(l.forms()));
+        this.scratch = new MatmulScratch(inputs, normalized, pool.workers(), forms);
     }
 
     MatmulScratch scratch() {

@@ -1,15 +1,12 @@
 package dev.millrace.cpu.matmul;
 
-import dev.millrace.cpu.Lanes;
 import java.lang.foreign.Arena;
-import jdk.incubator.vector.FloatVector;
+import java.util.Set;
 
 /**
  * The input of linear maps as the kernels read it, and the work space of the workers that multiply. Made once for the
- * largest product and used again for every one; {@link PackedLinear#apply} fills it.
- *
- * <p>Several tokens are laid out in blocks of {@link #BLOCK}: [block][column][token of the block], padded with zeros.
- * For int4 weights every 32 columns of a token are quantized to 8 bits, in the form that {@link Q4Panels} multiplies.
+ * largest product and used again for every one; {@link PackedLinear#apply} fills it. A few tokens stay rows, more are laid
+ * out in blocks of {@link #BLOCK}.
  */
 public final class Activations implements AutoCloseable {
     /** Tokens that a matrix product takes through the registers together. */
@@ -18,16 +15,18 @@ public final class Activations implements AutoCloseable {
     /** Columns of a panel that are unpacked at a time. */
     static final int COLUMNS = 512;
 
+    /** So many tokens are multiplied one by one with a panel that is in the cache then; more of them in blocks. */
+    static final int FEW = 3;
+
     /** Largest number of tokens in one product. */
     public final int maxTokens;
 
-    /** Largest number of inputs. */
-    public final int maxInputs;
-
     Rows rows;
     int tokens;
-    /** The tokens in blocks. */
+    /** The tokens in blocks; null where the maps do not read that form, as with the others. */
     final float[] blocks;
+    /** The tokens in blocks, scaled. */
+    final ScaledBlocks scaledBlocks;
     /** The tokens in 8 bits. */
     final NibbleFactors nibbles;
 
@@ -39,25 +38,36 @@ public final class Activations implements AutoCloseable {
      * @param maxTokens most tokens in a product
      * @param maxInputs most columns of a weight
      * @param workers workers that will take part
+     * @param forms what the maps read, {@link PackedLinear#forms}
      */
-    public Activations(int maxTokens, int maxInputs, int workers) {
+    public Activations(int maxTokens, int maxInputs, int workers, Set<Form> forms) {
         this.maxTokens = maxTokens;
-        this.maxInputs = maxInputs;
         int padded = Math.ceilDiv(maxTokens, BLOCK) * BLOCK;
-        blocks = new float[maxTokens == 1 ? 0 : Math.multiplyExact(padded, maxInputs)];
-        nibbles = new NibbleFactors(padded, maxInputs);
+        boolean many = maxTokens > FEW;
+        blocks = many && forms.contains(Form.FLOATS) ? new float[Math.multiplyExact(padded, maxInputs)] : null;
+        scaledBlocks = many && forms.contains(Form.SCALED) ? new ScaledBlocks(padded, maxInputs, workers) : null;
+        nibbles = forms.contains(Form.NIBBLES) ? new NibbleFactors(padded, maxInputs) : null;
         scratch = arena.allocate(panelBytes() * workers, 64).address();
         tiles = new float[2 * workers][padded * Panel.ROWS];
     }
 
     /** Bytes it holds. */
     public long bytes() {
-        return 4L * blocks.length + nibbles.bytes() + panelBytes() * tiles.length / 2 + 4L * tiles.length * tiles[0].length;
+        return (blocks == null ? 0 : 4L * blocks.length)
+                + (scaledBlocks == null ? 0 : scaledBlocks.bytes())
+                + (nibbles == null ? 0 : nibbles.bytes())
+                + panelBytes() * tiles.length / 2
+                + 4L * tiles.length * tiles[0].length;
     }
 
     @Override
     public void close() {
         arena.close();
+    }
+
+    /** Whether the tokens are multiplied one by one. */
+    boolean few() {
+        return tokens <= FEW;
     }
 
     /** Address of a worker's space for {@link #COLUMNS} unpacked columns of a panel. */
@@ -110,6 +120,6 @@ public final class Activations implements AutoCloseable {
     }
 
     private static long panelBytes() {
-        return 4L * COLUMNS * Panel.ROWS;
+        return COLUMNS / 32 * (long) WinogradKernel.BLOCK;
     }
 }

@@ -31,10 +31,13 @@ final class F32Panels implements PanelKernels {
     }
 
     @Override
-    public void gemv(long weights, int panels, int inputs, Activations x, float[] y, int yAt) {
-        for (int p = 0; p < panels; p++) {
-            dot(weights + p * panelBytes(inputs), inputs, x.rows.data(), x.rows.offset(), y, yAt + p * ROWS, false);
-        }
+    public Form form() {
+        return Form.FLOATS;
+    }
+
+    @Override
+    public void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt) {
+        dot(panel, inputs, x.rows.data(), x.rows.at(token), y, yAt, false);
     }
 
     /** Four columns, eight cache lines, at a time; a long loop, since an int loop is unrolled out of address order. */

@@ -8,7 +8,9 @@ import dev.millrace.cpu.pool.WorkerPool;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
+import java.util.EnumSet;
 import java.util.List;
+import java.util.Set;
 
 /**
  * One or several linear maps of the same input, laid out in panels for this executor's kernels: their outputs lie side
@@ -48,8 +50,7 @@ public final class PackedLinear {
     private final int outputs;
     private final int tiles;
     private final long bytes;
-    private final boolean usesBlocks;
-    private final boolean usesNibbles;
+    private final EnumSet<Form> forms;
 
     private PackedLinear(List<Part> parts, boolean gated, int inputs) {
         this.parts = parts.toArray(new Part[0]);
@@ -60,8 +61,8 @@ public final class PackedLinear {
         bytes = parts.stream()
                 .mapToLong(p -> p.panels * (p.kernels.panelBytes(inputs) + (p.offsets == 0 ? 0 : offsetBytes(inputs))))
                 .sum();
-        usesNibbles = parts.stream().anyMatch(p -> p.kernels instanceof Q4Panels);
-        usesBlocks = parts.stream().anyMatch(p -> !(p.kernels instanceof Q4Panels));
+        forms = EnumSet.noneOf(Form.class);
+        parts.forEach(p -> forms.add(p.kernels.form()));
     }
 
     /**
@@ -107,6 +108,11 @@ public final class PackedLinear {
         return tiles;
     }
 
+    /** The forms in which the parts read activations. */
+    public Set<Form> forms() {
+        return forms;
+    }
+
     /** Bytes of packed weights: what one pass over them reads. */
     public long bytes() {
         return bytes;
@@ -146,16 +152,17 @@ public final class PackedLinear {
     public boolean prepare(Rows x, int tokens, Activations scratch, int worker, int workers) {
         scratch.rows = x;
         scratch.tokens = tokens;
-        boolean filled = false;
-        if (usesNibbles) {
+        boolean few = scratch.few();
+        if (forms.contains(Form.NIBBLES)) {
             scratch.nibbles.fill(x, tokens, inputs, worker, workers);
-            filled = true;
         }
-        if (usesBlocks && tokens > 1) {
+        if (forms.contains(Form.SCALED) && !few) {
+            scratch.scaledBlocks.fill(x, tokens, inputs, worker, workers);
+        }
+        if (forms.contains(Form.FLOATS) && !few) {
             scratch.fillBlocks(inputs, worker, workers);
-            filled = true;
         }
-        return filled;
+        return !few || forms.contains(Form.NIBBLES);
     }
 
     /** Computes tiles [from, to) of the product that {@link #prepare} was called for. */
@@ -198,21 +205,22 @@ public final class PackedLinear {
             PlainProduct.sums(part.kernels, address, inputs, x, sums);
             return;
         }
-        if (x.tokens == 1) {
-            part.kernels.gemv(address, 1, inputs, x, sums, 0);
-            if (part.offsets != 0) {
-                long offsets = part.offsets + panel * offsetBytes(inputs);
-                F32Panels.dot(offsets, inputs / 32, x.nibbles.sums, 0, sums, 0, true);
+        int groups = inputs / 32;
+        long offsets = part.offsets == 0 ? 0 : part.offsets + panel * offsetBytes(inputs);
+        if (part.kernels instanceof Q4Panels && x.tokens > 1) {
+            Q4Panels.gemm(address, groups, x.nibbles, x.tokens, sums);
+            for (int b = 0; offsets != 0 && b < x.tokenBlocks(); b++) {
+                int block = b * Activations.BLOCK;
+                Microkernel.multiply(x.nibbles.sums, block * groups, offsets, groups, sums, block * Panel.ROWS, false);
             }
             return;
         }
-        if (part.kernels instanceof Q4Panels) {
-            int groups = inputs / 32;
-            Q4Panels.gemm(address, groups, x.nibbles, x.tokens, sums);
-            for (int b = 0; part.offsets != 0 && b < x.tokenBlocks(); b++) {
-                int block = b * Activations.BLOCK;
-                long offsets = part.offsets + panel * offsetBytes(inputs);
-                Microkernel.multiply(x.nibbles.sums, block * groups, offsets, groups, sums, block * Panel.ROWS, false);
+        if (x.few()) {
+            for (int t = 0; t < x.tokens; t++) {
+                part.kernels.gemv(address, inputs, x, t, sums, t * Panel.ROWS);
+            }
+            if (offsets != 0) {
+                F32Panels.dot(offsets, groups, x.nibbles.sums, 0, sums, 0, true);
             }
             return;
         }
@@ -221,14 +229,14 @@ public final class PackedLinear {
             int end = Math.min(inputs, k + Activations.COLUMNS);
             part.kernels.unpack(address, k, end, scratch);
             for (int b = 0; b < x.tokenBlocks(); b++) {
-                Microkernel.multiply(
-                        x.blocks,
-                        Activations.BLOCK * (b * inputs + k),
-                        scratch,
-                        end - k,
-                        sums,
-                        b * Activations.BLOCK * Panel.ROWS,
-                        k == 0);
+                int at = b * Activations.BLOCK * Panel.ROWS;
+                if (part.kernels.form() == Form.FLOATS) {
+                    int from = Activations.BLOCK * (b * inputs + k);
+                    Microkernel.multiply(x.blocks, from, scratch, end - k, sums, at, k == 0);
+                } else {
+                    int from = x.scaledBlocks.at(b, groups, k / 32);
+                    WinogradKernel.multiply(x.scaledBlocks.pieces, from, scratch, (end - k) / 32, sums, at, k == 0);
+                }
             }
         }
     }

@@ -18,6 +18,9 @@ final class Panel {
     /** All native memory, addressed absolutely: one segment that is a constant to the compiler. */
     static final MemorySegment ALL = MemorySegment.NULL.reinterpret(Long.MAX_VALUE);
 
+    /** Addresses have no more bits: a masked one needs no check, which the compiler would repeat for every access. */
+    static final long ADDRESS = 0xFFFFFFFFFFFFL;
+
     static final ByteOrder LE = ByteOrder.LITTLE_ENDIAN;
     static final VectorSpecies<Float> F = Lanes.F;
     static final int LANES = Lanes.COUNT;

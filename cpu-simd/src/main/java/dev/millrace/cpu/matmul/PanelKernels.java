@@ -15,13 +15,21 @@ sealed interface PanelKernels permits F32Panels, F16Panels, Bf16Panels, Q8Panels
      */
     void pack(MemorySegment source, int inputs, long target);
 
-    /**
-     * y = W x for the rows of {@code panels} panels that follow each other at {@code weights}.
-     *
-     * @param y gets {@link Panel#ROWS} values for each panel from {@code yAt}
-     */
-    void gemv(long weights, int panels, int inputs, Activations x, float[] y, int yAt);
+    /** The form in which they read activations. */
+    Form form();
 
-    /** Writes columns [from, to) of a panel as floats, column after column, to address {@code target}. */
+    /**
+     * y = W x for one token.
+     *
+     * @param panel address of a panel
+     * @param token which of {@code x}'s tokens; it holds a few ({@link Activations#FEW})
+     * @param y gets {@link Panel#ROWS} sums from {@code yAt}
+     */
+    void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt);
+
+    /**
+     * Writes columns [from, to) of a panel to address {@code target} in the form that the kernel for many tokens reads:
+     * for {@link Microkernel} floats, column after column, for {@link WinogradKernel} its blocks.
+     */
     void unpack(long panel, int from, int to, long target);
 }

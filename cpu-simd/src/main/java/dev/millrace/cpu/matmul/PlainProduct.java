@@ -5,6 +5,7 @@ import dev.millrace.cpu.Lanes;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.EnumSet;
 
 /**
  * Products of panels in plain loops, for kernels that are not compiled yet ({@link ColdStart}). Operations and their
@@ -34,7 +35,7 @@ final class PlainProduct {
 
         /** Whether the kernels that a product of so many tokens takes are cold. */
         boolean cold(int tokens, int inputs) {
-            return (tokens == 1 ? oneToken : manyTokens).cold((long) tokens * inputs * Panel.ROWS);
+            return (tokens <= Activations.FEW ? oneToken : manyTokens).cold((long) tokens * inputs * Panel.ROWS);
         }
     }
 
@@ -116,13 +117,13 @@ final class PlainProduct {
 
     private static void warmUp(PanelKernels kernels, int tokens) {
         try (Arena arena = Arena.ofConfined();
-                Activations x = new Activations(tokens, INPUTS, 1)) {
+                Activations x = new Activations(tokens, INPUTS, 1, EnumSet.of(Form.FLOATS))) {
             long panel = arena.allocate(kernels.panelBytes(INPUTS), 64).address();
             float[] sums = new float[Microkernel.TOKENS * Panel.ROWS];
             x.rows = new Rows(new float[INPUTS], 0, INPUTS);
             for (int i = 0; i < CALLS; i++) {
                 if (tokens == 1) {
-                    kernels.gemv(panel, 1, INPUTS, x, sums, 0);
+                    kernels.gemv(panel, INPUTS, x, 0, sums, 0);
                 } else {
                     kernels.unpack(panel, 0, INPUTS, x.panel(0));
                     Microkernel.multiply(x.blocks, 0, x.panel(0), INPUTS, sums, 0, true);

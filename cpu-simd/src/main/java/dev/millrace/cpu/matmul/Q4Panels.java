@@ -91,10 +91,14 @@ final class Q4Panels implements PanelKernels {
     }
 
     @Override
-    public void gemv(long weights, int panels, int inputs, Activations x, float[] y, int yAt) {
-        for (int p = 0; p < panels; p++) {
-            dot(weights + p * panelBytes(inputs), inputs / 32, x.nibbles, y, yAt + p * ROWS);
-        }
+    public Form form() {
+        return Form.NIBBLES;
+    }
+
+    /** Of one token: {@link #gemm} takes several. */
+    @Override
+    public void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt) {
+        dot(panel, inputs / 32, x.nibbles, y, yAt);
     }
 
     /**
@@ -257,26 +261,9 @@ final class Q4Panels implements PanelKernels {
         }
     }
 
+    /** Several tokens are multiplied as they are packed. */
     @Override
     public void unpack(long panel, int from, int to, long target) {
-        float factor = Halves.factor(panel);
-        long start = panel + Halves.HEADER;
-        for (long o = start + (long) BLOCK * (from / 32), end = start + (long) BLOCK * (to / 32), out = target;
-                o < end;
-                o += BLOCK, out += 64L * F_BYTES) {
-            FloatVector d0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
-            FloatVector d1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
-            for (int j = 0; j < 4; j++) {
-                IntVector v = IntVector.fromMemorySegment(I, ALL, o + SCALES + (long) j * INTS, LE);
-                IntVector w = IntVector.fromMemorySegment(I, ALL, o + SCALES + (long) j * INTS + F_BYTES, LE);
-                for (int n = 0; n < 8; n++) {
-                    long column = out + 2L * F_BYTES * (4 * j + (n & 3) + 4 * (n & 4));
-                    ((FloatVector) v.and(15).sub(8).convert(I2F, 0)).mul(d0).intoMemorySegment(ALL, column, LE);
-                    ((FloatVector) w.and(15).sub(8).convert(I2F, 0)).mul(d1).intoMemorySegment(ALL, column + F_BYTES, LE);
-                    v = v.lanewise(LSHR, 4);
-                    w = w.lanewise(LSHR, 4);
-                }
-            }
-        }
+        throw new UnsupportedOperationException();
     }
 }

@@ -23,7 +23,7 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Q8_0 weights: 32 columns of a row share a half-float scale. A panel is, for every 32 columns, the rows' scales and
- * then [column][row] bytes. Activations stay float32: no accuracy is lost beyond the weights'.
+ * then [column][row] bytes. Activations stay floats: no accuracy is lost beyond the weights'.
  */
 final class Q8Panels implements PanelKernels {
     static final Q8Panels INSTANCE = new Q8Panels();
@@ -60,10 +60,13 @@ final class Q8Panels implements PanelKernels {
     }
 
     @Override
-    public void gemv(long weights, int panels, int inputs, Activations x, float[] y, int yAt) {
-        for (int p = 0; p < panels; p++) {
-            dot(weights + p * panelBytes(inputs), inputs, x.rows.data(), x.rows.offset(), y, yAt + p * ROWS);
-        }
+    public Form form() {
+        return Form.SCALED;
+    }
+
+    @Override
+    public void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt) {
+        dot(panel, inputs, x.rows.data(), x.rows.at(token), y, yAt);
     }
 
     /** Four columns a step: with eight, C2 reached its limit of nodes in some starts and kept vectors as objects. */
@@ -99,18 +102,33 @@ final class Q8Panels implements PanelKernels {
         b.mul(factor).intoArray(y, yAt + LANES);
     }
 
+    /** For {@link WinogradKernel}. */
     @Override
     public void unpack(long panel, int from, int to, long target) {
         float factor = Halves.factor(panel);
         long start = panel + Halves.HEADER;
         long out = target;
         for (long o = start + (long) BLOCK * (from / 32), end = start + (long) BLOCK * (to / 32); o < end; o += BLOCK) {
-            FloatVector d0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
-            FloatVector d1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
-            for (long q = o + SCALES, last = o + BLOCK; q < last; q += ROWS, out += 2L * F_BYTES) {
-                ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).mul(d0).intoMemorySegment(ALL, out, LE);
-                ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).mul(d1).intoMemorySegment(ALL, out + F_BYTES, LE);
+            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out, LE);
+            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out + F_BYTES, LE);
+            FloatVector products0 = FloatVector.zero(F);
+            FloatVector products1 = FloatVector.zero(F);
+            long v = out + 4L * F_BYTES;
+            for (long q = o + SCALES, half = q + 16 * ROWS; q < half; q += ROWS, v += 2L * F_BYTES) {
+                FloatVector w0 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convert(I2F, 0);
+                FloatVector w1 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0);
+                FloatVector v0 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 16 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0);
+                FloatVector v1 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 16 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0);
+                products0 = w0.fma(v0, products0);
+                products1 = w1.fma(v1, products1);
+                w0.intoMemorySegment(ALL, v, LE);
+                w1.intoMemorySegment(ALL, v + F_BYTES, LE);
+                v0.intoMemorySegment(ALL, v + 32L * F_BYTES, LE);
+                v1.intoMemorySegment(ALL, v + 33L * F_BYTES, LE);
             }
+            products0.neg().intoMemorySegment(ALL, out + 2L * F_BYTES, LE);
+            products1.neg().intoMemorySegment(ALL, out + 3L * F_BYTES, LE);
+            out += WinogradKernel.BLOCK;
         }
     }
 }

@@ -1,21 +1,26 @@
 package dev.millrace.cpu.step;
 
 import dev.millrace.cpu.matmul.Activations;
+import dev.millrace.cpu.matmul.Form;
+import java.util.Set;
 
 /** The work space that all linear steps share, made again when more tokens come at once than ever before. */
 public final class MatmulScratch implements AutoCloseable {
     private final int inputs;
     private final int workers;
+    private final Set<Form> forms;
     private final Buffer normalized;
     private Activations activations;
 
     /**
      * @param inputs most inputs of any linear map
      * @param normalizedInputs most inputs of any linear map with a norm before it
+     * @param forms in which the linear maps read activations
      */
-    public MatmulScratch(int inputs, int normalizedInputs, int workers) {
+    public MatmulScratch(int inputs, int normalizedInputs, int workers, Set<Form> forms) {
         this.inputs = inputs;
         this.workers = workers;
+        this.forms = forms;
         this.normalized = new Buffer(normalizedInputs);
     }
 
@@ -24,7 +29,7 @@ public final class MatmulScratch implements AutoCloseable {
         normalized.ensure(tokens);
         if (activations == null || activations.maxTokens < tokens) {
             close();
-            activations = new Activations(tokens, inputs, workers);
+            activations = new Activations(tokens, inputs, workers, forms);
         }
     }
 

@@ -7,6 +7,7 @@ import dev.millrace.cpu.pool.WorkerPool;
 import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Random;
 import jdk.incubator.vector.FloatVector;
@@ -54,7 +55,7 @@ public final class MatMulHarness {
         Weight weight = new Synthetic(format, outputs, inputs);
         int copies = (int) Math.max(1, FOOTPRINT / weight.bytes());
         try (WeightMemory memory = new WeightMemory();
-                Activations scratch = new Activations(tokens, inputs, pool.workers())) {
+                Activations scratch = new Activations(tokens, inputs, pool.workers(), EnumSet.allOf(Form.class))) {
             List<PackedLinear> linears = new ArrayList<>();
             long start = System.nanoTime();
             for (int i = 0; i < copies; i++) {
@@ -105,7 +106,7 @@ public final class MatMulHarness {
         int outputs = Integer.parseInt(shape.split("x")[0]);
         int inputs = Integer.parseInt(shape.split("x")[1]);
         try (WeightMemory memory = new WeightMemory();
-                Activations scratch = new Activations(tokens, inputs, pool.workers())) {
+                Activations scratch = new Activations(tokens, inputs, pool.workers(), EnumSet.allOf(Form.class))) {
             PackedLinear linear = PackedLinear.pack(List.of(new Synthetic(format, outputs, inputs)), false, pool, memory);
             Rows x = random(tokens, inputs);
             Rows y = new Rows(new float[tokens * outputs], 0, outputs);

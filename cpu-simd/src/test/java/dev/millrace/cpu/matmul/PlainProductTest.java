@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.EnumSet;
 import java.util.Random;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -17,7 +18,7 @@ class PlainProductTest {
         PanelKernels kernels = kernels(format);
         int inputs = 137;
         Random random = new Random(tokens);
-        try (Arena arena = Arena.ofConfined(); Activations x = new Activations(tokens, inputs, 1)) {
+        try (Arena arena = Arena.ofConfined(); Activations x = new Activations(tokens, inputs, 1, EnumSet.of(Form.FLOATS))) {
             long panel = packed(kernels, format, inputs, random, arena);
             float[] data = new float[tokens * inputs];
             for (int i = 0; i < data.length; i++) {
@@ -27,14 +28,13 @@ class PlainProductTest {
             x.tokens = tokens;
             float[] warm = new float[Math.ceilDiv(tokens, Activations.BLOCK) * Activations.BLOCK * Panel.ROWS];
             if (tokens == 1) {
-                kernels.gemv(panel, 1, inputs, x, warm, 0);
+                kernels.gemv(panel, inputs, x, 0, warm, 0);
             } else {
                 x.fillBlocks(inputs, 0, 1);
                 kernels.unpack(panel, 0, inputs, x.panel(0));
                 for (int b = 0; b < x.tokenBlocks(); b++) {
-                    Microkernel.multiply(
-                            x.blocks, b * inputs * Activations.BLOCK, x.panel(0), inputs, warm,
-                            b * Activations.BLOCK * Panel.ROWS, true);
+                    int at = b * Activations.BLOCK * Panel.ROWS;
+                    Microkernel.multiply(x.blocks, b * inputs * Activations.BLOCK, x.panel(0), inputs, warm, at, true);
                 }
             }
             float[] cold = new float[warm.length];
