@@ -3,7 +3,6 @@ package dev.millrace.cpu.matmul;
 import dev.millrace.cpu.Lanes;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
-import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
 /**

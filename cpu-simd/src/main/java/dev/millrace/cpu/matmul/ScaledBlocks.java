@@ -15,7 +15,9 @@ final class ScaledBlocks {
     private static final VectorSpecies<Float> F = Lanes.F;
 
     private final float[][] staging;
+    /** The pieces, whose layout {@link WinogradKernel#INPUT} tells. */
     final int[] pieces;
+
     ScaledBlocks(int tokens, int inputs, int workers) {
         int all = Math.multiplyExact(Math.ceilDiv(tokens, TOKENS), Math.ceilDiv(inputs, 32));
         pieces = new int[Math.multiplyExact(all, WinogradKernel.INPUT)];
