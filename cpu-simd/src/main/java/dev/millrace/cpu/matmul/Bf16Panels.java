@@ -18,7 +18,7 @@ import jdk.incubator.vector.VectorSpecies;
 /**
  * Bfloat16 weights: a panel is [column][row] of 16 bits, the upper half of a float.
  */
-final class Bf16Panels implements PanelKernels {
+final class Bf16Panels implements UnpackedKernels {
     static final Bf16Panels INSTANCE = new Bf16Panels();
 
     /** Bytes of a column of a panel. */

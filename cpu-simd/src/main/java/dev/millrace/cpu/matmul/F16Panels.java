@@ -19,7 +19,7 @@ import jdk.incubator.vector.VectorSpecies;
  * Float16 weights: a panel is [column][row] of IEEE half floats.
  * {@link Halves} says how they become floats. Halves that are infinite or not a number come out as large numbers.
  */
-final class F16Panels implements PanelKernels {
+final class F16Panels implements UnpackedKernels {
     static final F16Panels INSTANCE = new F16Panels();
 
     /** Bytes of a column of a panel. */

@@ -12,7 +12,7 @@ import jdk.incubator.vector.FloatVector;
 /**
  * Float32 weights: a panel is [column][row] floats.
  */
-final class F32Panels implements PanelKernels {
+final class F32Panels implements UnpackedKernels {
     static final F32Panels INSTANCE = new F32Panels();
 
     /** Bytes of a column of a panel. */

@@ -224,13 +224,14 @@ public final class PackedLinear {
             }
             return;
         }
+        UnpackedKernels kernels = (UnpackedKernels) part.kernels;
         long scratch = x.panel(worker);
         for (int k = 0; k < inputs; k += Activations.COLUMNS) {
             int end = Math.min(inputs, k + Activations.COLUMNS);
-            part.kernels.unpack(address, k, end, scratch);
+            kernels.unpack(address, k, end, scratch);
             for (int b = 0; b < x.tokenBlocks(); b++) {
                 int at = b * Activations.BLOCK * Panel.ROWS;
-                if (part.kernels.form() == Form.FLOATS) {
+                if (kernels.form() == Form.FLOATS) {
                     int from = Activations.BLOCK * (b * inputs + k);
                     Microkernel.multiply(x.blocks, from, scratch, end - k, sums, at, k == 0);
                 } else {

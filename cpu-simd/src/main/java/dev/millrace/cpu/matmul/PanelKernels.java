@@ -3,7 +3,7 @@ package dev.millrace.cpu.matmul;
 import java.lang.foreign.MemorySegment;
 
 /** One weight format: how a panel of it lies in memory, and the kernels that read it. Stateless. */
-sealed interface PanelKernels permits F32Panels, F16Panels, Bf16Panels, Q8Panels, Q4Panels {
+sealed interface PanelKernels permits UnpackedKernels, Q4Panels {
     /** Bytes of a panel with {@code inputs} columns. */
     long panelBytes(int inputs);
 
@@ -26,10 +26,4 @@ sealed interface PanelKernels permits F32Panels, F16Panels, Bf16Panels, Q8Panels
      * @param y gets {@link Panel#ROWS} sums from {@code yAt}
      */
     void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt);
-
-    /**
-     * Writes columns [from, to) of a panel to address {@code target} in the form that the kernel for many tokens reads:
-     * for {@link Microkernel} floats, column after column, for {@link WinogradKernel} its blocks.
-     */
-    void unpack(long panel, int from, int to, long target);
 }

@@ -27,7 +27,7 @@ final class PlainProduct {
 
     /** The kernels of a format, which are compiled apart: whoever decodes first need not wait for those of prompts. */
     record Starts(ColdStart oneToken, ColdStart manyTokens) {
-        Starts(PanelKernels kernels) {
+        Starts(UnpackedKernels kernels) {
             this(
                     new ColdStart(NANOS_PER_COLUMN * CALLS * INPUTS, () -> warmUp(kernels, 1)),
                     new ColdStart(NANOS_PER_COLUMN * CALLS * INPUTS, () -> warmUp(kernels, Microkernel.TOKENS)));
@@ -115,7 +115,7 @@ final class PlainProduct {
         }
     }
 
-    private static void warmUp(PanelKernels kernels, int tokens) {
+    private static void warmUp(UnpackedKernels kernels, int tokens) {
         try (Arena arena = Arena.ofConfined();
                 Activations x = new Activations(tokens, INPUTS, 1, EnumSet.of(Form.FLOATS))) {
             long panel = arena.allocate(kernels.panelBytes(INPUTS), 64).address();

@@ -260,10 +260,4 @@ final class Q4Panels implements PanelKernels {
             ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + 3 * ROWS + LANES)).intoArray(y, yAt + 3 * ROWS + LANES);
         }
     }
-
-    /** Several tokens are multiplied as they are packed. */
-    @Override
-    public void unpack(long panel, int from, int to, long target) {
-        throw new UnsupportedOperationException();
-    }
 }

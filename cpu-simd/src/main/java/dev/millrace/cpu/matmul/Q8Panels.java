@@ -25,7 +25,7 @@ import jdk.incubator.vector.VectorSpecies;
  * Q8_0 weights: 32 columns of a row share a half-float scale. A panel is, for every 32 columns, the rows' scales and
  * then [column][row] bytes. Activations stay floats: no accuracy is lost beyond the weights'.
  */
-final class Q8Panels implements PanelKernels {
+final class Q8Panels implements UnpackedKernels {
     static final Q8Panels INSTANCE = new Q8Panels();
 
     private static final VectorSpecies<Byte> B = VectorShape.forBitSize(Math.max(64, Lanes.BITS / 4)).withLanes(byte.class);

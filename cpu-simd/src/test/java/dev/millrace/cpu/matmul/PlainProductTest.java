@@ -15,7 +15,7 @@ class PlainProductTest {
     @ParameterizedTest
     @CsvSource({"F32, 1", "F32, 7", "F16, 1", "F16, 9", "BF16, 1", "BF16, 20"})
     void plainLoopsGiveTheVeryBitsOfTheKernels(String format, int tokens) {
-        PanelKernels kernels = kernels(format);
+        UnpackedKernels kernels = kernels(format);
         int inputs = 137;
         Random random = new Random(tokens);
         try (Arena arena = Arena.ofConfined(); Activations x = new Activations(tokens, inputs, 1, EnumSet.of(Form.FLOATS))) {
@@ -45,7 +45,7 @@ class PlainProductTest {
         }
     }
 
-    private static PanelKernels kernels(String format) {
+    private static UnpackedKernels kernels(String format) {
         return switch (format) {
             case "F32" -> F32Panels.INSTANCE;
             case "F16" -> F16Panels.INSTANCE;
@@ -53,7 +53,7 @@ class PlainProductTest {
         };
     }
 
-    private static long packed(PanelKernels kernels, String format, int inputs, Random random, Arena arena) {
+    private static long packed(UnpackedKernels kernels, String format, int inputs, Random random, Arena arena) {
         MemorySegment rows = arena.allocate(4L * Panel.ROWS * inputs, 64);
         for (int i = 0; i < Panel.ROWS * inputs; i++) {
             float w = (float) random.nextGaussian();

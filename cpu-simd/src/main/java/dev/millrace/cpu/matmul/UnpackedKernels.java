@@ -1,0 +1,10 @@
+package dev.millrace.cpu.matmul;
+
+/** Formats of which a panel is unpacked, some columns at a time, for a kernel that multiplies many tokens. */
+sealed interface UnpackedKernels extends PanelKernels permits F32Panels, F16Panels, Bf16Panels, Q8Panels {
+    /**
+     * Writes columns [from, to) of a panel to address {@code target} in the form that the kernel for many tokens reads:
+     * for {@link Microkernel} floats, column after column, for {@link WinogradKernel} its blocks.
+     */
+    void unpack(long panel, int from, int to, long target);
+}
