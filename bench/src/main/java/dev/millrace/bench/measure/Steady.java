@@ -6,7 +6,7 @@ import java.util.function.DoubleSupplier;
 
 /** Repeats a timing until the JIT and the caches have settled, then takes the samples. */
 public final class Steady {
-    /** Settled: this many timings in a row within this share of each other. */
+    /** Settled: this many timings in a row within this share of each other, C2 at rest after each. */
     private static final int CALM = 3;
 
     private static final double SPREAD = 0.03;
@@ -22,9 +22,13 @@ public final class Steady {
      * @param stop asked between timings
      */
     public static double[] seconds(int repeats, BooleanSupplier stop, DoubleSupplier timing) {
+        return seconds(repeats, stop, timing, Optimizer::busy);
+    }
+
+    static double[] seconds(int repeats, BooleanSupplier stop, DoubleSupplier timing, BooleanSupplier compiling) {
         double[] samples = new double[repeats];
         int taken = 0;
-        double last = warmUp(stop, timing);
+        double last = warmUp(stop, timing, compiling);
         if (last > MOST_WARMUP_SECONDS) {
             samples[taken++] = last; // it was its own warm-up
         }
@@ -36,14 +40,27 @@ public final class Steady {
 
     /** Repeats a timing until it has settled and returns the last one. */
     public static double warmUp(BooleanSupplier stop, DoubleSupplier timing) {
+        return warmUp(stop, timing, Optimizer::busy);
+    }
+
+    /**
+     * @param compiling whether code that may be timed is about to be replaced by faster code: timings before that say
+     *     nothing, however even they are
+     */
+    private static double warmUp(BooleanSupplier stop, DoubleSupplier timing, BooleanSupplier compiling) {
         double[] last = new double[CALM];
         long start = System.nanoTime();
-        for (int i = 0; i < MOST_WARMUPS && !stop.getAsBoolean(); i++) {
+        int settled = 0; // timings since C2 was last at work
+        while (settled < MOST_WARMUPS && !stop.getAsBoolean()) {
             double seconds = timing.getAsDouble();
-            last[i % CALM] = seconds;
+            if (compiling.getAsBoolean()) {
+                settled = 0;
+            } else {
+                last[settled++ % CALM] = seconds;
+            }
             double least = Stats.of(last).min();
             double most = Stats.of(last).max();
-            boolean calm = i + 1 >= CALM && most - least <= SPREAD * most;
+            boolean calm = settled >= CALM && most - least <= SPREAD * most;
             if (calm || (System.nanoTime() - start) * 1e-9 > MOST_WARMUP_SECONDS) {
                 return seconds;
             }

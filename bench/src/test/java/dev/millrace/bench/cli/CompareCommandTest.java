@@ -21,6 +21,9 @@ import tools.jackson.databind.json.JsonMapper;
 class CompareCommandTest {
     private static final String[] TESTS = {"-e", "cpu-simd", "--weights", "int8", "-p", "16", "-n", "8", "-r", "3", "--threads", "1"};
 
+    /** A factor that no disturbance of a shared machine reaches, and every mistaken unit passes. */
+    private static final double DISTURBED = 8;
+
     @TempDir
     private Path folder;
 
@@ -39,7 +42,7 @@ class CompareCommandTest {
     }
 
     @Test
-    void itsRowsAreBenchsAndItsFiguresFollowFromThem() throws IOException {
+    void itsNumbersAgreeWithBenchAndWithEachOther() throws IOException {
         Map<String, JsonNode> bench = byTest(JsonMapper.shared().readTree(run("bench", "--format", "json")));
         run("compare", "--cost", "cpu-simd=500", "-o", folder.toString());
         JsonNode run = JsonMapper.shared().readTree(Files.readAllBytes(folder.resolve("report.json"))).get("runs").get(0);
@@ -51,7 +54,7 @@ class CompareCommandTest {
                 assertThat(row.get(same)).as(test + " " + same).isEqualTo(bench.get(test).get(same));
             }
             double rate = row.get("tokens_per_s").doubleValue();
-            assertThat(rate).as(test).isPositive();
+            assertThat(rate / bench.get(test).get("tokens_per_s").doubleValue()).as(test).isBetween(1 / DISTURBED, DISTURBED);
             assertThat(row.get("gb_s").doubleValue())
                     .isCloseTo(rate * row.get("bytes_per_token").longValue() * 1e-9, within(1e-3 * row.get("gb_s").doubleValue()));
             JsonNode product = products.get(test);

@@ -23,21 +23,4 @@ class StatsTest {
     void nothingHasNoMedian() {
         assertThatThrownBy(Stats::of).isInstanceOf(IllegalArgumentException.class);
     }
-
-    @Test
-    void timingsThatSettleAreWarmedUpThreeTimesAndThenRepeated() {
-        int[] calls = {0};
-        double[] seconds = Steady.seconds(5, () -> false, () -> {
-            calls[0]++;
-            return 1;
-        });
-        assertThat(seconds).hasSize(5).containsOnly(1);
-        assertThat(calls[0]).isEqualTo(8);
-    }
-
-    @Test
-    void aStopEndsTheTimings() {
-        int[] calls = {0};
-        assertThat(Steady.seconds(5, () -> calls[0] >= 5, () -> ++calls[0] * 0 + 1)).hasSize(2);
-    }
 }
