@@ -1,6 +1,5 @@
 package dev.millrace.models.cli;
 
-import dev.millrace.core.MillraceException;
 import dev.millrace.core.executor.Device;
 import dev.millrace.core.executor.Executor;
 import dev.millrace.core.executor.ExecutorOptions;
@@ -18,6 +17,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.function.Consumer;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -48,8 +48,9 @@ record DevicePeaks(String key, String measured, Map<Kind, Double> peaks, List<Ru
      * The peaks of a device: those kept from an earlier run, or measured now and kept.
      *
      * @param refresh measures in any case
+     * @param notes takes a line when they could not be kept
      */
-    static DevicePeaks of(Found found, Device device, boolean refresh) {
+    static DevicePeaks of(Found found, Device device, boolean refresh, Consumer<String> notes) {
         String key = found.name() + " " + device.index() + ": " + device.name() + ", " + device.detail() + ", Java "
                 + System.getProperty("java.vm.version");
         Path file = CacheDirectory.path().resolve("peaks.json");
@@ -59,7 +60,12 @@ record DevicePeaks(String key, String measured, Map<Kind, Double> peaks, List<Ru
         }
         if (refresh || !all.containsKey(key)) {
             all.put(key, measure(key, found, device));
-            write(file, List.copyOf(all.values()));
+            try {
+                write(file, List.copyOf(all.values()));
+            } catch (IOException e) {
+                notes.accept("the measured peaks are shown but not kept in " + file + ": " + e
+                        + "; set MILLRACE_CACHE to a directory that can be written");
+            }
         }
         return all.get(key);
     }
@@ -100,15 +106,10 @@ record DevicePeaks(String key, String measured, Map<Kind, Double> peaks, List<Ru
         }
     }
 
-    private static void write(Path file, List<DevicePeaks> all) {
-        try {
-            Files.createDirectories(file.getParent());
-            Path partial = Files.createTempFile(file.getParent(), "peaks", ".partial");
-            Files.write(partial, JsonMapper.shared().writeValueAsBytes(all));
-            Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-        } catch (IOException e) {
-            throw new MillraceException("the measured peaks cannot be kept in " + file + ": " + e
-                    + "; set MILLRACE_CACHE to a directory that can be written", e);
-        }
+    private static void write(Path file, List<DevicePeaks> all) throws IOException {
+        Files.createDirectories(file.getParent());
+        Path partial = Files.createTempFile(file.getParent(), "peaks", ".partial");
+        Files.write(partial, JsonMapper.shared().writeValueAsBytes(all));
+        Files.move(partial, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     }
 }

@@ -43,7 +43,7 @@ final class DevicesCommand extends CliCommand {
     }
 
     private Row measured(Executors.Found found, Device device) {
-        return new Row(found.name(), device, null, DevicePeaks.of(found, device, refresh));
+        return new Row(found.name(), device, null, DevicePeaks.of(found, device, refresh, this::say));
     }
 
     private static Map<String, Object> json(Row row) {

@@ -229,6 +229,24 @@ class CommandsTest {
     }
 
     @Test
+    void devicesShowsPeaksThatItCannotKeep(@TempDir Path folder) throws IOException {
+        String before = System.setProperty("millrace.cache", Files.writeString(folder.resolve("file"), "").toString());
+        try {
+            Cli run = Cli.run("devices");
+
+            assertThat(run.exit()).isZero();
+            assertThat(run.out()).containsPattern("cpu-simd .* reads [0-9.]+ GB/s");
+            assertThat(run.err()).contains("not kept in " + folder.resolve("file").resolve("peaks.json")).contains("set MILLRACE_CACHE");
+        } finally {
+            if (before == null) {
+                System.clearProperty("millrace.cache");
+            } else {
+                System.setProperty("millrace.cache", before);
+            }
+        }
+    }
+
+    @Test
     void doctorChecksJavaVectorsAndTheEmbeddedModel() {
         Cli run = Cli.run("doctor", "--format", "json");
 
