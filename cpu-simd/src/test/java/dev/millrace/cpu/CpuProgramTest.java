@@ -38,7 +38,7 @@ class CpuProgramTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"F32, F32", "Q8_0, F16", "Q4_0, F32"})
+    @CsvSource({"F32, F32", "F16, F32", "BF16, F16", "Q8_0, F16", "Q4_0, F32"})
     void decodingAllocatesNothingOnAnyThreadOnceWarm(WeightFormat format, KvFormat kv) {
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         try (Executor executor = executor(2)) {
