@@ -89,33 +89,41 @@ public final class Activations implements AutoCloseable {
         return Math.ceilDiv(tokens, BLOCK);
     }
 
+    /**
+     * Where columns [k, k + columns) of a token block begin in {@link #blocks}: {@link #COLUMNS} columns of all blocks
+     * lie together, in the order in which a panel is multiplied with them.
+     */
+    int at(int block, int k, int columns) {
+        return BLOCK * (tokenBlocks() * k + block * columns);
+    }
+
     /** Lays out a share of the token blocks. */
     void fillBlocks(int inputs, int worker, int workers) {
         int all = tokenBlocks();
+        boolean cold = PlainProduct.AROUND.cold((long) tokens * inputs / workers);
         for (int b = all * worker / workers; b < all * (worker + 1) / workers; b++) {
-            for (int t = 0; t < BLOCK; t++) {
-                int token = b * BLOCK + t;
-                int out = b * BLOCK * inputs + t;
-                if (token >= tokens) {
-                    for (int k = 0; k < inputs; k++) {
-                        blocks[out + k * BLOCK] = 0;
-                    }
-                }
-            }
-            // a cache line of each token at a time: rows a power of two apart would push each other out of the cache
-            int present = Math.min(BLOCK, tokens - b * BLOCK);
-            for (int k = 0; k < inputs; k += 16) {
-                int n = Math.min(16, inputs - k);
-                for (int t = 0; t < present; t++) {
-                    interleave(rows.data(), rows.at(b * BLOCK + t) + k, blocks, (b * inputs + k) * BLOCK + t, n);
-                }
+            for (int k = 0; k < inputs; k += COLUMNS) {
+                fill(b, k, Math.min(COLUMNS, inputs - k), cold);
             }
         }
     }
 
-    private static void interleave(float[] in, int inAt, float[] out, int outAt, int n) {
-        for (int i = 0; i < n; i++) {
-            out[outAt + BLOCK * i] = in[inAt + i];
+    private void fill(int block, int k, int columns, boolean cold) {
+        int out = at(block, k, columns);
+        int first = block * BLOCK;
+        int in = rows.at(first) + k;
+        int done = 0;
+        if (!cold && first + BLOCK <= tokens) {
+            for (; done <= columns - Turn.COLUMNS; done += Turn.COLUMNS) {
+                Turn.turn(rows.data(), in + done, rows.stride(), blocks, out + BLOCK * done);
+            }
+        }
+        for (int t = 0; t < BLOCK; t++) {
+            // tokens past the last one repeat it: their sums are not used
+            int row = rows.at(Math.min(first + t, tokens - 1)) + k;
+            for (int i = done; i < columns; i++) {
+                blocks[out + BLOCK * i + t] = rows.data()[row + i];
+            }
         }
     }
 

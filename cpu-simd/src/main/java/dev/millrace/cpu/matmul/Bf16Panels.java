@@ -80,11 +80,12 @@ final class Bf16Panels implements UnpackedKernels {
     }
 
     @Override
-    public void unpack(long panel, int from, int to, long target) {
+    public long unpack(long panel, int from, int to, long target) {
         long out = target;
         for (long o = panel + COLUMN * from, end = panel + COLUMN * to; o < end; o += COLUMN, out += 2L * F_BYTES) {
             ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(ZERO_EXTEND_S2I, I, 0)).lanewise(LSHL, 16).reinterpretAsFloats().intoMemorySegment(ALL, out, LE);
             ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(ZERO_EXTEND_S2I, I, 0)).lanewise(LSHL, 16).reinterpretAsFloats().intoMemorySegment(ALL, out + F_BYTES, LE);
         }
+        return target;
     }
 }

@@ -90,7 +90,7 @@ final class F16Panels implements UnpackedKernels {
     }
 
     @Override
-    public void unpack(long panel, int from, int to, long target) {
+    public long unpack(long panel, int from, int to, long target) {
         float factor = Halves.factor(panel);
         long start = panel + Halves.HEADER;
         long out = target;
@@ -98,5 +98,6 @@ final class F16Panels implements UnpackedKernels {
             ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out, LE);
             ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(Halves.BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out + F_BYTES, LE);
         }
+        return target;
     }
 }

@@ -175,10 +175,10 @@ public final class PackedLinear {
                 sums(x, parts[1], tile, up, worker);
                 int output = tile * Panel.ROWS;
                 int n = Math.min(Panel.ROWS, outputs - output);
-                bias(epilogue, output, n, x.tokens, gate);
-                bias(epilogue, outputs + output, n, x.tokens, up);
+                bias(epilogue.bias(), output, n, x, gate);
+                bias(epilogue.bias(), outputs + output, n, x, up);
                 Elementwise.gate(epilogue.act(), gate, 0, up, 0, gate, 0, x.tokens * Panel.ROWS);
-                write(gate, x.tokens, output, n, residual, y);
+                write(gate, x, null, output, n, residual, y);
             }
             return;
         }
@@ -189,11 +189,13 @@ public final class PackedLinear {
                 sums(x, part, p, sums, worker);
                 int output = part.firstOutput + p * Panel.ROWS;
                 int n = Math.min(Panel.ROWS, part.rows - p * Panel.ROWS);
-                bias(epilogue, output, n, x.tokens, sums);
-                if (epilogue.act() != null) {
+                if (epilogue.act() == null) {
+                    write(sums, x, epilogue.bias(), output, n, residual, y);
+                } else {
+                    bias(epilogue.bias(), output, n, x, sums);
                     Elementwise.activate(epilogue.act(), sums, 0, sums, 0, x.tokens * Panel.ROWS);
+                    write(sums, x, null, output, n, residual, y);
                 }
-                write(sums, x.tokens, output, n, residual, y);
             }
             first += part.panels;
         }
@@ -228,34 +230,45 @@ public final class PackedLinear {
         long scratch = x.panel(worker);
         for (int k = 0; k < inputs; k += Activations.COLUMNS) {
             int end = Math.min(inputs, k + Activations.COLUMNS);
-            kernels.unpack(address, k, end, scratch);
+            long weights = kernels.unpack(address, k, end, scratch);
             for (int b = 0; b < x.tokenBlocks(); b++) {
                 int at = b * Activations.BLOCK * Panel.ROWS;
                 if (kernels.form() == Form.FLOATS) {
-                    int from = Activations.BLOCK * (b * inputs + k);
-                    Microkernel.multiply(x.blocks, from, scratch, end - k, sums, at, k == 0);
+                    Microkernel.multiply(x.blocks, x.at(b, k, end - k), weights, end - k, sums, at, k == 0);
                 } else {
                     int from = x.scaledBlocks.at(b, groups, k / 32);
-                    WinogradKernel.multiply(x.scaledBlocks.pieces, from, scratch, (end - k) / 32, sums, at, k == 0);
+                    WinogradKernel.multiply(x.scaledBlocks.pieces, from, weights, (end - k) / 32, sums, at, k == 0);
                 }
             }
         }
     }
 
-    private static void bias(Epilogue epilogue, int output, int n, int tokens, float[] sums) {
-        float[] bias = epilogue.bias();
+    private static void bias(float[] bias, int output, int n, Activations x, float[] sums) {
         if (bias == null) {
             return;
         }
-        for (int t = 0; t < tokens; t++) {
+        if (byVectors(n, x)) {
+            Outputs.add(sums, x.tokens, bias, output);
+            return;
+        }
+        for (int t = 0; t < x.tokens; t++) {
             for (int r = 0; r < n; r++) {
                 sums[t * Panel.ROWS + r] += bias[output + r];
             }
         }
     }
 
-    private static void write(float[] sums, int tokens, int output, int n, Rows residual, Rows y) {
-        for (int t = 0; t < tokens; t++) {
+    private static boolean byVectors(int n, Activations x) {
+        return n == Panel.ROWS && !x.few() && !PlainProduct.AROUND.cold((long) n * x.tokens);
+    }
+
+    private static void write(float[] sums, Activations x, float[] bias, int output, int n, Rows residual, Rows y) {
+        if (byVectors(n, x)) {
+            Outputs.write(sums, x.tokens, bias, output, residual, y);
+            return;
+        }
+        bias(bias, output, n, x, sums);
+        for (int t = 0; t < x.tokens; t++) {
             int out = y.at(t) + output;
             if (residual == null) {
                 System.arraycopy(sums, t * Panel.ROWS, y.data(), out, n);

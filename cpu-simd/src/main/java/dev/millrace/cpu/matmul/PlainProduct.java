@@ -25,6 +25,9 @@ final class PlainProduct {
     private static final Starts F16 = new Starts(F16Panels.INSTANCE);
     private static final Starts BF16 = new Starts(Bf16Panels.INSTANCE);
 
+    /** What lies around products of many tokens: {@link Turn} and {@link Outputs}. */
+    static final ColdStart AROUND = new ColdStart(20_000 * CALLS, PlainProduct::warmUpAround);
+
     /** The kernels of a format, which are compiled apart: whoever decodes first need not wait for those of prompts. */
     record Starts(ColdStart oneToken, ColdStart manyTokens) {
         Starts(UnpackedKernels kernels) {
@@ -125,10 +128,24 @@ final class PlainProduct {
                 if (tokens == 1) {
                     kernels.gemv(panel, INPUTS, x, 0, sums, 0);
                 } else {
-                    kernels.unpack(panel, 0, INPUTS, x.panel(0));
-                    Microkernel.multiply(x.blocks, 0, x.panel(0), INPUTS, sums, 0, true);
+                    long weights = kernels.unpack(panel, 0, INPUTS, x.panel(0));
+                    Microkernel.multiply(x.blocks, 0, weights, INPUTS, sums, 0, true);
                 }
             }
+        }
+    }
+
+    private static void warmUpAround() {
+        float[] in = new float[Microkernel.TOKENS * INPUTS];
+        float[] out = new float[in.length];
+        Rows rows = new Rows(new float[in.length], 0, Panel.ROWS);
+        for (int i = 0; i < CALLS; i++) {
+            for (int k = 0; k < INPUTS; k += Turn.COLUMNS) {
+                Turn.turn(in, k, INPUTS, out, Microkernel.TOKENS * k);
+            }
+            Outputs.add(out, Microkernel.TOKENS, in, 0);
+            Outputs.write(out, Microkernel.TOKENS, null, 0, null, rows);
+            Outputs.write(out, Microkernel.TOKENS, in, 0, rows, rows);
         }
     }
 }

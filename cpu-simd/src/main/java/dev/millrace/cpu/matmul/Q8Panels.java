@@ -104,7 +104,7 @@ final class Q8Panels implements UnpackedKernels {
 
     /** For {@link WinogradKernel}. */
     @Override
-    public void unpack(long panel, int from, int to, long target) {
+    public long unpack(long panel, int from, int to, long target) {
         float factor = Halves.factor(panel);
         long start = panel + Halves.HEADER;
         long out = target;
@@ -130,5 +130,6 @@ final class Q8Panels implements UnpackedKernels {
             products1.neg().intoMemorySegment(ALL, out + 3L * F_BYTES, LE);
             out += WinogradKernel.BLOCK;
         }
+        return target;
     }
 }

@@ -5,6 +5,8 @@ sealed interface UnpackedKernels extends PanelKernels permits F32Panels, F16Pane
     /**
      * Writes columns [from, to) of a panel to address {@code target} in the form that the kernel for many tokens reads:
      * for {@link Microkernel} floats, column after column, for {@link WinogradKernel} its blocks.
+     *
+     * @return where they are: {@code target}, or where they lie in that form already
      */
-    void unpack(long panel, int from, int to, long target);
+    long unpack(long panel, int from, int to, long target);
 }

@@ -31,10 +31,10 @@ class PlainProductTest {
                 kernels.gemv(panel, inputs, x, 0, warm, 0);
             } else {
                 x.fillBlocks(inputs, 0, 1);
-                kernels.unpack(panel, 0, inputs, x.panel(0));
+                long weights = kernels.unpack(panel, 0, inputs, x.panel(0));
                 for (int b = 0; b < x.tokenBlocks(); b++) {
                     int at = b * Activations.BLOCK * Panel.ROWS;
-                    Microkernel.multiply(x.blocks, b * inputs * Activations.BLOCK, x.panel(0), inputs, warm, at, true);
+                    Microkernel.multiply(x.blocks, x.at(b, 0, inputs), weights, inputs, warm, at, true);
                 }
             }
             float[] cold = new float[warm.length];

@@ -1,0 +1,53 @@
+package dev.millrace.cpu.matmul;
+
+import static dev.millrace.cpu.matmul.Panel.F;
+import static dev.millrace.cpu.matmul.Panel.LANES;
+import static dev.millrace.cpu.matmul.Panel.ROWS;
+
+import jdk.incubator.vector.FloatVector;
+
+/** What follows the sums of a whole panel for many tokens, [token][row of the panel], two vectors a token. */
+final class Outputs {
+    /** Added to any float it leaves that float, negative zero included. */
+    private static final float NOTHING = -0f;
+
+    private Outputs() {}
+
+    /** {@code sums[t][r] += bias[at + r]}. */
+    static void add(float[] sums, int tokens, float[] bias, int at) {
+        FloatVector b0 = FloatVector.fromArray(F, bias, at);
+        FloatVector b1 = FloatVector.fromArray(F, bias, at + LANES);
+        for (int i = 0; i < tokens * ROWS; i += ROWS) {
+            FloatVector.fromArray(F, sums, i).add(b0).intoArray(sums, i);
+            FloatVector.fromArray(F, sums, i + LANES).add(b1).intoArray(sums, i + LANES);
+        }
+    }
+
+    /** {@code y[t][output + r] = sums[t][r] + bias[output + r] + residual[t][output + r]}, the last two where not null. */
+    static void write(float[] sums, int tokens, float[] bias, int output, Rows residual, Rows y) {
+        FloatVector b0 = FloatVector.broadcast(F, NOTHING);
+        FloatVector b1 = b0;
+        if (bias != null) {
+            b0 = FloatVector.fromArray(F, bias, output);
+            b1 = FloatVector.fromArray(F, bias, output + LANES);
+        }
+        float[] to = y.data();
+        int out = y.at(0) + output;
+        if (residual == null) {
+            for (int t = 0; t < tokens; t++, out += y.stride()) {
+                FloatVector.fromArray(F, sums, t * ROWS).add(b0).intoArray(to, out);
+                FloatVector.fromArray(F, sums, t * ROWS + LANES).add(b1).intoArray(to, out + LANES);
+            }
+            return;
+        }
+        float[] from = residual.data();
+        int in = residual.at(0) + output;
+        for (int t = 0; t < tokens; t++, in += residual.stride(), out += y.stride()) {
+            FloatVector.fromArray(F, sums, t * ROWS).add(b0).add(FloatVector.fromArray(F, from, in)).intoArray(to, out);
+            FloatVector.fromArray(F, sums, t * ROWS + LANES)
+                    .add(b1)
+                    .add(FloatVector.fromArray(F, from, in + LANES))
+                    .intoArray(to, out + LANES);
+        }
+    }
+}
