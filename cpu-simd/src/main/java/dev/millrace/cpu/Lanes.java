@@ -21,6 +21,7 @@ public final class Lanes {
 
     public static final VectorSpecies<Float> F = VectorShape.forBitSize(BITS).withLanes(float.class);
     public static final VectorSpecies<Integer> I = VectorShape.forBitSize(BITS).withLanes(int.class);
+    public static final VectorSpecies<Short> S = VectorShape.forBitSize(BITS).withLanes(short.class);
     /** As many 16-bit lanes as {@link #F} has floats; vectors of half the width. */
     public static final VectorSpecies<Short> HALF_S = HalfWidth.SHORTS;
 

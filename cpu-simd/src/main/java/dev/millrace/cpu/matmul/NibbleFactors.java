@@ -40,7 +40,7 @@ final class NibbleFactors {
 
     /** Pairs of 16-bit factors, [token block][32 columns][token][16]. */
     final int[] factors;
-    /** -8 sum a, modulo 2^16, [token block][32 columns][token]. */
+    /** -4 sum a, modulo 2^16, in both halves, which the kernels add up; [token block][32 columns][token]. */
     final int[] corrections;
     /** s 2^64, of the same shape. */
     final float[] scales;
@@ -105,7 +105,7 @@ final class NibbleFactors {
             high = high.sub(beforeHigh.lanewise(LSHL, 4)).lanewise(LSHL, 16);
             low.or(high).intoArray(factors, 16 * index + i);
         }
-        corrections[index] = -8 * sum.reduceLanes(VectorOperators.ADD) & 0xFFFF;
+        corrections[index] = (-4 * sum.reduceLanes(VectorOperators.ADD) & 0xFFFF) * 0x10001;
         scales[index] = scale * SCALE;
         return total.reduceLanes(VectorOperators.ADD);
     }

@@ -209,24 +209,17 @@ public final class PackedLinear {
         }
         int groups = inputs / 32;
         long offsets = part.offsets == 0 ? 0 : part.offsets + panel * offsetBytes(inputs);
-        if (part.kernels instanceof Q4Panels && x.tokens > 1) {
-            Q4Panels.gemm(address, groups, x.nibbles, x.tokens, sums);
-            for (int b = 0; offsets != 0 && b < x.tokenBlocks(); b++) {
-                int block = b * Activations.BLOCK;
-                Microkernel.multiply(x.nibbles.sums, block * groups, offsets, groups, sums, block * Panel.ROWS, false);
-            }
-            return;
-        }
-        if (x.few()) {
-            for (int t = 0; t < x.tokens; t++) {
-                part.kernels.gemv(address, inputs, x, t, sums, t * Panel.ROWS);
-            }
-            if (offsets != 0) {
-                F32Panels.dot(offsets, groups, x.nibbles.sums, 0, sums, 0, true);
-            }
+        if (part.kernels instanceof Q4Panels) {
+            nibbles(x, address, groups, offsets, sums, x.panel(worker));
             return;
         }
         UnpackedKernels kernels = (UnpackedKernels) part.kernels;
+        if (x.few()) {
+            for (int t = 0; t < x.tokens; t++) {
+                kernels.gemv(address, inputs, x, t, sums, t * Panel.ROWS);
+            }
+            return;
+        }
         long scratch = x.panel(worker);
         for (int k = 0; k < inputs; k += Activations.COLUMNS) {
             int end = Math.min(inputs, k + Activations.COLUMNS);
@@ -240,6 +233,21 @@ public final class PackedLinear {
                     WinogradKernel.multiply(x.scaledBlocks.pieces, from, weights, (end - k) / 32, sums, at, k == 0);
                 }
             }
+        }
+    }
+
+    private static void nibbles(Activations x, long panel, int groups, long offsets, float[] sums, long scratch) {
+        if (x.tokens == 1) {
+            Q4Panels.dot(panel, groups, x.nibbles, sums, scratch);
+            if (offsets != 0) {
+                F32Panels.dot(offsets, groups, x.nibbles.sums, 0, sums, 0, true);
+            }
+            return;
+        }
+        NibbleKernel.multiply(panel, groups, x.nibbles, x.tokens, sums, scratch);
+        for (int b = 0; offsets != 0 && b < x.tokenBlocks(); b++) {
+            int block = b * Activations.BLOCK;
+            Microkernel.multiply(x.nibbles.sums, block * groups, offsets, groups, sums, block * Panel.ROWS, false);
         }
     }
 

@@ -17,13 +17,4 @@ sealed interface PanelKernels permits UnpackedKernels, Q4Panels {
 
     /** The form in which they read activations. */
     Form form();
-
-    /**
-     * y = W x for one token.
-     *
-     * @param panel address of a panel
-     * @param token which of {@code x}'s tokens; it holds a few ({@link Activations#FEW})
-     * @param y gets {@link Panel#ROWS} sums from {@code yAt}
-     */
-    void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt);
 }

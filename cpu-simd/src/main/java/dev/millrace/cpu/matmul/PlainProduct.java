@@ -9,7 +9,7 @@ import java.util.EnumSet;
 
 /**
  * Products of panels in plain loops, for kernels that are not compiled yet ({@link ColdStart}). Operations and their
- * order are those of {@link PanelKernels#gemv} and {@link Microkernel}: a result does not tell which way it was computed.
+ * order are those of {@link UnpackedKernels#gemv} and {@link Microkernel}: a result does not tell which way it was computed.
  */
 final class PlainProduct {
     /** Slower than any compiled kernel, a hundred times faster than an interpreted one. */

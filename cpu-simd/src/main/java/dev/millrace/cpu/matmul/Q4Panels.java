@@ -1,5 +1,6 @@
 package dev.millrace.cpu.matmul;
 
+import static dev.millrace.cpu.matmul.Panel.ADDRESS;
 import static dev.millrace.cpu.matmul.Panel.ALL;
 import static dev.millrace.cpu.matmul.Panel.F;
 import static dev.millrace.cpu.matmul.Panel.F_BYTES;
@@ -33,10 +34,11 @@ final class Q4Panels implements PanelKernels {
 
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
+    private static final VectorSpecies<Short> S = Lanes.S;
     private static final int HALF_BITS = Halves.BITS;
-    private static final int SCALES = 2 * ROWS;
-    private static final int INTS = 4 * ROWS;
-    private static final int BLOCK = SCALES + 4 * INTS;
+    static final int SCALES = 2 * ROWS;
+    static final int INTS = 4 * ROWS;
+    static final int BLOCK = SCALES + 4 * INTS;
 
     /** Bytes of the checkpoint's block: the scale, for Q4_1 the least value, and 16 bytes of nibbles. */
     private final int sourceBlock;
@@ -95,27 +97,33 @@ final class Q4Panels implements PanelKernels {
         return Form.NIBBLES;
     }
 
-    /** Of one token: {@link #gemm} takes several. */
-    @Override
-    public void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt) {
-        dot(panel, inputs / 32, x.nibbles, y, yAt);
+    /**
+     * The sums of one token, in two steps as in {@link NibbleKernel}.
+     *
+     * @param scratch address of {@link NibbleKernel#SCRATCH} bytes
+     */
+    static void dot(long panel, int groups, NibbleFactors x, float[] y, long scratch) {
+        for (int g = 0; g < groups; g += NibbleKernel.BLOCKS) {
+            int n = Math.min(NibbleKernel.BLOCKS, groups - g);
+            long blocks = panel + Halves.HEADER + (long) BLOCK * g;
+            integers(blocks, n, x.factors, x.corrections, g, scratch);
+            add(blocks, scratch, n, x.scales, g, y, g == 0);
+        }
+        float factor = Halves.factor(panel) / NibbleFactors.SCALE;
+        for (int r = 0; r < ROWS; r++) {
+            y[r] *= factor;
+        }
     }
 
     /**
-     * One token. The inner loop runs over long addresses so that it stays a loop: unrolled, its 32 products and their
-     * factors do not fit the registers.
+     * Sums of {@code n} blocks modulo 2^16: [block][row] pairs, to be added up. The inner loop runs over long addresses so
+     * that it stays a loop: unrolled, its 32 products and their factors do not fit the registers.
      */
-    private static void dot(long panel, int groups, NibbleFactors x, float[] y, int yAt) {
-        int[] factors = x.factors;
-        int[] corrections = x.corrections;
-        float[] scales = x.scales;
-        FloatVector a = FloatVector.zero(F);
-        FloatVector b = FloatVector.zero(F);
-        int g = 0;
-        int f = 0;
-        long start = panel + Halves.HEADER;
-        for (long o = start, end = start + (long) BLOCK * groups; o < end; o += BLOCK, g++) {
-            ShortVector s = IntVector.broadcast(I, corrections[g]).reinterpretAsShorts();
+    private static void integers(long blocks, int n, int[] factors, int[] corrections, int at, long out) {
+        int c = at;
+        int f = 16 * at;
+        for (long o = blocks, end = blocks + (long) BLOCK * n; o < end; o += BLOCK, out += 2 * F_BYTES) {
+            ShortVector s = ShortVector.broadcast(S, (short) corrections[c++]);
             ShortVector t = s;
             for (long q = o + SCALES, last = o + BLOCK; q < last; q += INTS, f += 4) {
                 ShortVector f0 = IntVector.broadcast(I, factors[f]).reinterpretAsShorts();
@@ -133,131 +141,37 @@ final class Q4Panels implements PanelKernels {
                 t = t.add(w.lanewise(LSHR, 8).reinterpretAsShorts().mul(f2));
                 t = t.add(w.lanewise(LSHR, 12).reinterpretAsShorts().mul(f3));
             }
-            FloatVector d = FloatVector.broadcast(F, scales[g]);
-            IntVector i = s.reinterpretAsInts();
-            i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            a = ((FloatVector) i.convert(I2F, 0)).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(d), a);
-            i = t.reinterpretAsInts();
-            i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            b = ((FloatVector) i.convert(I2F, 0)).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(d), b);
-        }
-        a.mul(Halves.factor(panel) / NibbleFactors.SCALE).intoArray(y, yAt);
-        b.mul(Halves.factor(panel) / NibbleFactors.SCALE).intoArray(y, yAt + LANES);
-    }
-
-    /** Sums of all tokens: [token][row of the panel]. */
-    static void gemm(long panel, int groups, NibbleFactors x, int tokens, float[] sums) {
-        for (int b = 0; b * NibbleFactors.TOKENS < tokens; b++) {
-            multiply(panel, groups, x, b * groups, sums, b * NibbleFactors.TOKENS * ROWS);
+            s.intoMemorySegment(ALL, out, LE);
+            t.intoMemorySegment(ALL, out + F_BYTES, LE);
         }
     }
 
-    /** Four tokens: each weight is shifted once and multiplied four times. */
-    private static void multiply(long panel, int groups, NibbleFactors x, int group, float[] y, int yAt) {
-        int[] factors = x.factors;
-        int[] corrections = x.corrections;
-        float[] scales = x.scales;
-        for (int r = 0; r < NibbleFactors.TOKENS * ROWS; r += LANES) {
-            FloatVector.zero(F).intoArray(y, yAt + r);
+    /** Adds the sums of {@code n} blocks, scaled, to {@code y}; {@code first} starts at zero. */
+    private static void add(long blocks, long in, int n, float[] scales, int at, float[] y, boolean first) {
+        FloatVector a = FloatVector.zero(F), b = a;
+        if (!first) {
+            a = FloatVector.fromArray(F, y, 0);
+            b = FloatVector.fromArray(F, y, LANES);
         }
-        int g = group;
-        FloatVector factor = FloatVector.broadcast(F, Halves.factor(panel) / NibbleFactors.SCALE);
-        long start = panel + Halves.HEADER;
-        for (long o = start, end = start + (long) BLOCK * groups; o < end; o += BLOCK, g++) {
-            ShortVector s0 = IntVector.broadcast(I, corrections[4 * g + 0]).reinterpretAsShorts(), t0 = s0;
-            ShortVector s1 = IntVector.broadcast(I, corrections[4 * g + 1]).reinterpretAsShorts(), t1 = s1;
-            ShortVector s2 = IntVector.broadcast(I, corrections[4 * g + 2]).reinterpretAsShorts(), t2 = s2;
-            ShortVector s3 = IntVector.broadcast(I, corrections[4 * g + 3]).reinterpretAsShorts(), t3 = s3;
-            int f = 64 * g;
-            for (long q = o + SCALES, last = o + BLOCK; q < last; q += INTS, f += 4) {
-                IntVector v = IntVector.fromMemorySegment(I, ALL, q, LE);
-                IntVector w = IntVector.fromMemorySegment(I, ALL, q + F_BYTES, LE);
-                ShortVector v0 = v.reinterpretAsShorts(), w0 = w.reinterpretAsShorts();
-                ShortVector v1 = v.lanewise(LSHR, 4).reinterpretAsShorts(), w1 = w.lanewise(LSHR, 4).reinterpretAsShorts();
-                ShortVector v2 = v.lanewise(LSHR, 8).reinterpretAsShorts(), w2 = w.lanewise(LSHR, 8).reinterpretAsShorts();
-                ShortVector v3 = v.lanewise(LSHR, 12).reinterpretAsShorts(), w3 = w.lanewise(LSHR, 12).reinterpretAsShorts();
-                ShortVector c;
-                c = IntVector.broadcast(I, factors[f + 0]).reinterpretAsShorts();
-                s0 = s0.add(v0.mul(c));
-                t0 = t0.add(w0.mul(c));
-                c = IntVector.broadcast(I, factors[f + 16]).reinterpretAsShorts();
-                s1 = s1.add(v0.mul(c));
-                t1 = t1.add(w0.mul(c));
-                c = IntVector.broadcast(I, factors[f + 32]).reinterpretAsShorts();
-                s2 = s2.add(v0.mul(c));
-                t2 = t2.add(w0.mul(c));
-                c = IntVector.broadcast(I, factors[f + 48]).reinterpretAsShorts();
-                s3 = s3.add(v0.mul(c));
-                t3 = t3.add(w0.mul(c));
-                c = IntVector.broadcast(I, factors[f + 1]).reinterpretAsShorts();
-                s0 = s0.add(v1.mul(c));
-                t0 = t0.add(w1.mul(c));
-                c = IntVector.broadcast(I, factors[f + 17]).reinterpretAsShorts();
-                s1 = s1.add(v1.mul(c));
-                t1 = t1.add(w1.mul(c));
-                c = IntVector.broadcast(I, factors[f + 33]).reinterpretAsShorts();
-                s2 = s2.add(v1.mul(c));
-                t2 = t2.add(w1.mul(c));
-                c = IntVector.broadcast(I, factors[f + 49]).reinterpretAsShorts();
-                s3 = s3.add(v1.mul(c));
-                t3 = t3.add(w1.mul(c));
-                c = IntVector.broadcast(I, factors[f + 2]).reinterpretAsShorts();
-                s0 = s0.add(v2.mul(c));
-                t0 = t0.add(w2.mul(c));
-                c = IntVector.broadcast(I, factors[f + 18]).reinterpretAsShorts();
-                s1 = s1.add(v2.mul(c));
-                t1 = t1.add(w2.mul(c));
-                c = IntVector.broadcast(I, factors[f + 34]).reinterpretAsShorts();
-                s2 = s2.add(v2.mul(c));
-                t2 = t2.add(w2.mul(c));
-                c = IntVector.broadcast(I, factors[f + 50]).reinterpretAsShorts();
-                s3 = s3.add(v2.mul(c));
-                t3 = t3.add(w2.mul(c));
-                c = IntVector.broadcast(I, factors[f + 3]).reinterpretAsShorts();
-                s0 = s0.add(v3.mul(c));
-                t0 = t0.add(w3.mul(c));
-                c = IntVector.broadcast(I, factors[f + 19]).reinterpretAsShorts();
-                s1 = s1.add(v3.mul(c));
-                t1 = t1.add(w3.mul(c));
-                c = IntVector.broadcast(I, factors[f + 35]).reinterpretAsShorts();
-                s2 = s2.add(v3.mul(c));
-                t2 = t2.add(w3.mul(c));
-                c = IntVector.broadcast(I, factors[f + 51]).reinterpretAsShorts();
-                s3 = s3.add(v3.mul(c));
-                t3 = t3.add(w3.mul(c));
-            }
-            FloatVector d0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
-            FloatVector d1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor);
-            FloatVector d;
-            IntVector i;
-            d = FloatVector.broadcast(F, scales[4 * g + 0]);
-            i = s0.reinterpretAsInts();
+        int g = at;
+        for (long q = in, o = blocks, end = in + 2L * F_BYTES * n; q < end; q += 2 * F_BYTES, o += BLOCK) {
+            FloatVector scale = FloatVector.broadcast(F, scales[g++]);
+            FloatVector d = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o & ADDRESS, LE).convertShape(S2I, I, 0))
+                    .lanewise(LSHL, 13)
+                    .and(HALF_BITS)
+                    .reinterpretAsFloats();
+            FloatVector e = ((IntVector) ShortVector.fromMemorySegment(H, ALL, (o & ADDRESS) + 2 * LANES, LE).convertShape(S2I, I, 0))
+                    .lanewise(LSHL, 13)
+                    .and(HALF_BITS)
+                    .reinterpretAsFloats();
+            IntVector i = IntVector.fromMemorySegment(I, ALL, q & ADDRESS, LE);
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), FloatVector.fromArray(F, y, yAt)).intoArray(y, yAt);
-            i = t0.reinterpretAsInts();
+            a = ((FloatVector) i.convertShape(I2F, F, 0)).fma(d.mul(scale), a);
+            i = IntVector.fromMemorySegment(I, ALL, (q & ADDRESS) + F_BYTES, LE);
             i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + LANES)).intoArray(y, yAt + LANES);
-            d = FloatVector.broadcast(F, scales[4 * g + 1]);
-            i = s1.reinterpretAsInts();
-            i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), FloatVector.fromArray(F, y, yAt + ROWS)).intoArray(y, yAt + ROWS);
-            i = t1.reinterpretAsInts();
-            i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + ROWS + LANES)).intoArray(y, yAt + ROWS + LANES);
-            d = FloatVector.broadcast(F, scales[4 * g + 2]);
-            i = s2.reinterpretAsInts();
-            i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), FloatVector.fromArray(F, y, yAt + 2 * ROWS)).intoArray(y, yAt + 2 * ROWS);
-            i = t2.reinterpretAsInts();
-            i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + 2 * ROWS + LANES)).intoArray(y, yAt + 2 * ROWS + LANES);
-            d = FloatVector.broadcast(F, scales[4 * g + 3]);
-            i = s3.reinterpretAsInts();
-            i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            ((FloatVector) i.convert(I2F, 0)).fma(d0.mul(d), FloatVector.fromArray(F, y, yAt + 3 * ROWS)).intoArray(y, yAt + 3 * ROWS);
-            i = t3.reinterpretAsInts();
-            i = i.add(i.lanewise(LSHL, 16)).lanewise(ASHR, 16);
-            ((FloatVector) i.convert(I2F, 0)).fma(d1.mul(d), FloatVector.fromArray(F, y, yAt + 3 * ROWS + LANES)).intoArray(y, yAt + 3 * ROWS + LANES);
+            b = ((FloatVector) i.convertShape(I2F, F, 0)).fma(e.mul(scale), b);
         }
+        a.intoArray(y, 0);
+        b.intoArray(y, LANES);
     }
 }

@@ -9,4 +9,13 @@ sealed interface UnpackedKernels extends PanelKernels permits F32Panels, F16Pane
      * @return where they are: {@code target}, or where they lie in that form already
      */
     long unpack(long panel, int from, int to, long target);
+
+    /**
+     * y = W x for one token.
+     *
+     * @param panel address of a panel
+     * @param token which of {@code x}'s tokens; it holds a few ({@link Activations#FEW})
+     * @param y gets {@link Panel#ROWS} sums from {@code yAt}
+     */
+    void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt);
 }
