@@ -83,17 +83,17 @@ final class Q8Panels implements UnpackedKernels {
             FloatVector b1 = FloatVector.zero(F);
             for (long q = o + SCALES, last = o + BLOCK; q < last; q += 4 * ROWS, k += 4) {
                 FloatVector x0 = FloatVector.broadcast(F, x[k]);
-                a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x0, a0);
-                b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x0, b0);
+                a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x0, a0);
+                b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x0, b0);
                 FloatVector x1 = FloatVector.broadcast(F, x[k + 1]);
-                a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x1, a1);
-                b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x1, b1);
+                a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x1, a1);
+                b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x1, b1);
                 FloatVector x2 = FloatVector.broadcast(F, x[k + 2]);
-                a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 2 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x2, a0);
-                b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 2 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x2, b0);
+                a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 2 * ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x2, a0);
+                b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 2 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x2, b0);
                 FloatVector x3 = FloatVector.broadcast(F, x[k + 3]);
-                a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 3 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x3, a1);
-                b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 3 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0)).fma(x3, b1);
+                a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 3 * ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x3, a1);
+                b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 3 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x3, b1);
             }
             a = a0.add(a1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), a);
             b = b0.add(b1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), b);
@@ -115,10 +115,10 @@ final class Q8Panels implements UnpackedKernels {
             FloatVector products1 = FloatVector.zero(F);
             long v = out + 4L * F_BYTES;
             for (long q = o + SCALES, half = q + 16 * ROWS; q < half; q += ROWS, v += 2L * F_BYTES) {
-                FloatVector w0 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convert(I2F, 0);
-                FloatVector w1 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0);
-                FloatVector v0 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 16 * ROWS, LE).convertShape(B2I, I, 0)).convert(I2F, 0);
-                FloatVector v1 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 16 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convert(I2F, 0);
+                FloatVector w0 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0);
+                FloatVector w1 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0);
+                FloatVector v0 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 16 * ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0);
+                FloatVector v1 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 16 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0);
                 products0 = w0.fma(v0, products0);
                 products1 = w1.fma(v1, products1);
                 w0.intoMemorySegment(ALL, v, LE);
