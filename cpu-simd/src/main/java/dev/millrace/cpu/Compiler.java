@@ -211,7 +211,9 @@ final class Compiler {
         long rowBytes = weight.format().rowBytes(weight.shape().columns());
         int rows = Math.toIntExact(weight.shape().rows());
         pool.run((worker, workers) -> {
-            for (int at = pool.claim() * TABLE_ROWS; at < rows; at = pool.claim() * TABLE_ROWS) {
+            int pieces = Math.ceilDiv(rows, TABLE_ROWS);
+            for (int piece = pool.claim(worker, pieces); piece >= 0; piece = pool.claim(worker, pieces)) {
+                int at = piece * TABLE_ROWS;
                 int count = Math.min(TABLE_ROWS, rows - at);
                 weight.copyRows(at, count, copy.asSlice(at * rowBytes, count * rowBytes));
             }

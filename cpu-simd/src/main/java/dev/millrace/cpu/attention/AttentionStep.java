@@ -188,7 +188,7 @@ public final class AttentionStep implements Step {
         for (int p = 0; p < chunk.pieces(); p++) {
             items += blocks(chunk, p) * op.kvHeads();
         }
-        for (int item = pool.claim(); item < items; item = pool.claim()) {
+        for (int item = pool.claim(worker, items); item >= 0; item = pool.claim(worker, items)) {
             int p = 0;
             int left = item;
             while (left >= blocks(chunk, p) * op.kvHeads()) {

@@ -15,8 +15,10 @@ public final class Activations implements AutoCloseable {
     /** Columns of a panel that are unpacked at a time. */
     static final int COLUMNS = 512;
 
-    /** So many tokens are multiplied one by one with a panel that is in the cache then; more of them in blocks. */
-    static final int FEW = 3;
+    /** Up to so many tokens are multiplied with panels as they are; more of them in blocks, with unpacked ones. */
+    private static final int FEW_FLOATS = 16;
+
+    private static final int FEW_SCALED = 3;
 
     /** Largest number of tokens in one product. */
     public final int maxTokens;
@@ -43,9 +45,8 @@ public final class Activations implements AutoCloseable {
     public Activations(int maxTokens, int maxInputs, int workers, Set<Form> forms) {
         this.maxTokens = maxTokens;
         int padded = Math.ceilDiv(maxTokens, BLOCK) * BLOCK;
-        boolean many = maxTokens > FEW;
-        blocks = many && forms.contains(Form.FLOATS) ? new float[Math.multiplyExact(padded, maxInputs)] : null;
-        scaledBlocks = many && forms.contains(Form.SCALED) ? new ScaledBlocks(padded, maxInputs, workers) : null;
+        blocks = maxTokens > FEW_FLOATS && forms.contains(Form.FLOATS) ? new float[Math.multiplyExact(padded, maxInputs)] : null;
+        scaledBlocks = maxTokens > FEW_SCALED && forms.contains(Form.SCALED) ? new ScaledBlocks(padded, maxInputs, workers) : null;
         nibbles = forms.contains(Form.NIBBLES) ? new NibbleFactors(padded, maxInputs) : null;
         scratch = arena.allocate(panelBytes() * workers, 64).address();
         tiles = new float[2 * workers][padded * Panel.ROWS];
@@ -65,9 +66,13 @@ public final class Activations implements AutoCloseable {
         arena.close();
     }
 
-    /** Whether the tokens are multiplied one by one. */
-    boolean few() {
-        return tokens <= FEW;
+    /** Whether kernels that read this form multiply so few tokens with panels as they are, and read {@link #rows}. */
+    boolean few(Form form) {
+        return switch (form) {
+            case FLOATS -> tokens <= FEW_FLOATS;
+            case SCALED -> tokens <= FEW_SCALED;
+            case NIBBLES -> false;
+        };
     }
 
     /** Address of a worker's space for {@link #COLUMNS} unpacked columns of a panel. */

@@ -80,6 +80,50 @@ final class Bf16Panels implements UnpackedKernels {
     }
 
     @Override
+    public void few(long panel, int inputs, Activations x, float[] y) {
+        float[] data = x.rows.data();
+        int last = x.tokens - 1;
+        for (int t = 0; t < x.tokens; t += 4) {
+            // what there are less than four, the last one makes up for
+            int x1 = x.rows.at(Math.min(t + 1, last));
+            int x2 = x.rows.at(Math.min(t + 2, last));
+            int x3 = x.rows.at(Math.min(t + 3, last));
+            dot4(panel, inputs, data, x.rows.at(t), x1, x2, x3, y, t * ROWS);
+        }
+    }
+
+    /** Four tokens at a time: each weight is loaded and widened once for four multiply-adds. */
+    private static void dot4(
+            long panel, int inputs, float[] x, int x0, int x1, int x2, int x3, float[] y, int yAt) {
+        FloatVector a0 = FloatVector.zero(F), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+        int k = 0;
+        for (long o = panel, end = o + COLUMN * inputs; o < end; o += COLUMN, k++) {
+            FloatVector w0 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(ZERO_EXTEND_S2I, I, 0)).lanewise(LSHL, 16).reinterpretAsFloats();
+            FloatVector w1 = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + COLUMN / 2, LE).convertShape(ZERO_EXTEND_S2I, I, 0)).lanewise(LSHL, 16).reinterpretAsFloats();
+            FloatVector v = FloatVector.broadcast(F, x[x0 + k]);
+            a0 = w0.fma(v, a0);
+            b0 = w1.fma(v, b0);
+            v = FloatVector.broadcast(F, x[x1 + k]);
+            a1 = w0.fma(v, a1);
+            b1 = w1.fma(v, b1);
+            v = FloatVector.broadcast(F, x[x2 + k]);
+            a2 = w0.fma(v, a2);
+            b2 = w1.fma(v, b2);
+            v = FloatVector.broadcast(F, x[x3 + k]);
+            a3 = w0.fma(v, a3);
+            b3 = w1.fma(v, b3);
+        }
+        a0.intoArray(y, yAt);
+        b0.intoArray(y, yAt + Panel.LANES);
+        a1.intoArray(y, yAt + ROWS);
+        b1.intoArray(y, yAt + ROWS + Panel.LANES);
+        a2.intoArray(y, yAt + 2 * ROWS);
+        b2.intoArray(y, yAt + 2 * ROWS + Panel.LANES);
+        a3.intoArray(y, yAt + 3 * ROWS);
+        b3.intoArray(y, yAt + 3 * ROWS + Panel.LANES);
+    }
+
+    @Override
     public long unpack(long panel, int from, int to, long target) {
         long out = target;
         for (long o = panel + COLUMN * from, end = panel + COLUMN * to; o < end; o += COLUMN, out += 2L * F_BYTES) {

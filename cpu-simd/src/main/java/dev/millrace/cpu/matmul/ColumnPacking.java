@@ -24,7 +24,9 @@ final class ColumnPacking {
         }
         int width = PANELS * Panel.ROWS;
         pool.run((worker, workers) -> {
-            for (int first = pool.claim() * width; first < rows; first = pool.claim() * width) {
+            int strips = Math.ceilDiv(rows, width);
+            for (int strip = pool.claim(worker, strips); strip >= 0; strip = pool.claim(worker, strips)) {
+                int first = strip * width;
                 int count = Math.min(width, rows - first);
                 long target = address + first / Panel.ROWS * kernels.panelBytes(inputs);
                 switch (kernels) {

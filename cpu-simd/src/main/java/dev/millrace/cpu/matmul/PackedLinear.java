@@ -139,7 +139,8 @@ public final class PackedLinear {
             return;
         }
         int chunk = Math.max(1, tiles / (CHUNKS * workers));
-        for (int c = pool.claim(); c < Math.ceilDiv(tiles, chunk); c = pool.claim()) {
+        int chunks = Math.ceilDiv(tiles, chunk);
+        for (int c = pool.claim(worker, chunks); c >= 0; c = pool.claim(worker, chunks)) {
             multiply(scratch, epilogue, residual, y, c * chunk, Math.min(tiles, (c + 1) * chunk), worker);
         }
     }
@@ -152,17 +153,19 @@ public final class PackedLinear {
     public boolean prepare(Rows x, int tokens, Activations scratch, int worker, int workers) {
         scratch.rows = x;
         scratch.tokens = tokens;
-        boolean few = scratch.few();
-        if (forms.contains(Form.NIBBLES)) {
+        boolean nibbles = forms.contains(Form.NIBBLES);
+        boolean scaled = forms.contains(Form.SCALED) && !scratch.few(Form.SCALED);
+        boolean floats = forms.contains(Form.FLOATS) && !scratch.few(Form.FLOATS);
+        if (nibbles) {
             scratch.nibbles.fill(x, tokens, inputs, worker, workers);
         }
-        if (forms.contains(Form.SCALED) && !few) {
+        if (scaled) {
             scratch.scaledBlocks.fill(x, tokens, inputs, worker, workers);
         }
-        if (forms.contains(Form.FLOATS) && !few) {
+        if (floats) {
             scratch.fillBlocks(inputs, worker, workers);
         }
-        return !few || forms.contains(Form.NIBBLES);
+        return nibbles || scaled || floats;
     }
 
     /** Computes tiles [from, to) of the product that {@link #prepare} was called for. */
@@ -214,10 +217,12 @@ public final class PackedLinear {
             return;
         }
         UnpackedKernels kernels = (UnpackedKernels) part.kernels;
-        if (x.few()) {
-            for (int t = 0; t < x.tokens; t++) {
-                kernels.gemv(address, inputs, x, t, sums, t * Panel.ROWS);
-            }
+        if (x.tokens == 1) {
+            kernels.gemv(address, inputs, x, 0, sums, 0);
+            return;
+        }
+        if (x.few(kernels.form())) {
+            kernels.few(address, inputs, x, sums);
             return;
         }
         long scratch = x.panel(worker);
@@ -267,7 +272,7 @@ public final class PackedLinear {
     }
 
     private static boolean byVectors(int n, Activations x) {
-        return n == Panel.ROWS && !x.few() && !PlainProduct.AROUND.cold((long) n * x.tokens);
+        return n == Panel.ROWS && x.tokens > 1 && !PlainProduct.AROUND.cold((long) n * x.tokens);
     }
 
     private static void write(float[] sums, Activations x, float[] bias, int output, int n, Rows residual, Rows y) {
@@ -314,7 +319,7 @@ public final class PackedLinear {
         pool.run((worker, workers) -> {
             try (Arena arena = Arena.ofConfined()) {
                 MemorySegment source = arena.allocate(rowBytes * Panel.ROWS, 64);
-                for (int p = pool.claim(); p < panels; p = pool.claim()) {
+                for (int p = pool.claim(worker, panels); p >= 0; p = pool.claim(worker, panels)) {
                     int count = Math.min(Panel.ROWS, rows - p * Panel.ROWS);
                     if (count < Panel.ROWS) {
                         source.fill((byte) 0);

@@ -38,7 +38,7 @@ final class PlainProduct {
 
         /** Whether the kernels that a product of so many tokens takes are cold. */
         boolean cold(int tokens, int inputs) {
-            return (tokens <= Activations.FEW ? oneToken : manyTokens).cold((long) tokens * inputs * Panel.ROWS);
+            return (tokens == 1 ? oneToken : manyTokens).cold((long) tokens * inputs * Panel.ROWS);
         }
     }
 
@@ -123,13 +123,16 @@ final class PlainProduct {
                 Activations x = new Activations(tokens, INPUTS, 1, EnumSet.of(Form.FLOATS))) {
             long panel = arena.allocate(kernels.panelBytes(INPUTS), 64).address();
             float[] sums = new float[Microkernel.TOKENS * Panel.ROWS];
-            x.rows = new Rows(new float[INPUTS], 0, INPUTS);
+            float[] block = new float[Microkernel.TOKENS * INPUTS];
+            x.rows = new Rows(block, 0, INPUTS);
+            x.tokens = 4;
             for (int i = 0; i < CALLS; i++) {
                 if (tokens == 1) {
                     kernels.gemv(panel, INPUTS, x, 0, sums, 0);
                 } else {
                     long weights = kernels.unpack(panel, 0, INPUTS, x.panel(0));
-                    Microkernel.multiply(x.blocks, 0, weights, INPUTS, sums, 0, true);
+                    Microkernel.multiply(block, 0, weights, INPUTS, sums, 0, true);
+                    kernels.few(panel, INPUTS, x, sums);
                 }
             }
         }

@@ -14,8 +14,19 @@ sealed interface UnpackedKernels extends PanelKernels permits F32Panels, F16Pane
      * y = W x for one token.
      *
      * @param panel address of a panel
-     * @param token which of {@code x}'s tokens; it holds a few ({@link Activations#FEW})
+     * @param token which of {@code x}'s tokens; as rows
      * @param y gets {@link Panel#ROWS} sums from {@code yAt}
      */
     void gemv(long panel, int inputs, Activations x, int token, float[] y, int yAt);
+
+    /**
+     * y = W x for a few tokens, more than one, each of which gets the same bits as from {@link #gemv}.
+     *
+     * @param y gets [token][Panel.ROWS] sums; what is in the rows up to the next multiple of four may be lost
+     */
+    default void few(long panel, int inputs, Activations x, float[] y) {
+        for (int t = 0; t < x.tokens; t++) {
+            gemv(panel, inputs, x, t, y, t * Panel.ROWS);
+        }
+    }
 }

@@ -37,20 +37,21 @@ public final class WorkerPool implements AutoCloseable {
     static {
         try {
             MethodHandles.Lookup lookup = MethodHandles.lookup();
-            CLAIMED = lookup.findVarHandle(Claims.class, "claimed", int.class);
+            CLAIMED = lookup.findVarHandle(ClaimsLine.class, "claimed", long.class);
             FAILURE = lookup.findVarHandle(WorkerPool.class, "failure", Throwable.class);
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
         }
     }
 
-    /** The claim counter on cache lines of its own. */
+    /** A counter of what was claimed of a worker's share, on cache lines of its own. */
     private static class ClaimsPad {
         long p00, p01, p02, p03, p04, p05, p06, p07, p08, p09, p10, p11, p12, p13, p14, p15;
     }
 
     private static class ClaimsLine extends ClaimsPad {
-        int claimed;
+        /** A phase in the upper half, and how many were claimed in it. */
+        long claimed;
     }
 
     private static final class Claims extends ClaimsLine {
@@ -78,7 +79,7 @@ public final class WorkerPool implements AutoCloseable {
     private final Barrier gate = new Barrier();
     /** Barriers inside a region: apart from the gate, since workers abandon them when one fails. */
     private final Barrier inner = new Barrier();
-    private final Claims claims = new Claims();
+    private final ClaimsLine[] claims;
     private final ReentrantLock running = new ReentrantLock();
     private Region body;
     private Throwable failure;
@@ -95,8 +96,10 @@ public final class WorkerPool implements AutoCloseable {
         }
         this.workers = workers;
         slots = new Slot[workers];
+        claims = new ClaimsLine[workers];
         for (int w = 0; w < workers; w++) {
             slots[w] = new Slot();
+            claims[w] = new Claims();
         }
         for (int w = 1; w < workers; w++) {
             int worker = w;
@@ -128,13 +131,12 @@ public final class WorkerPool implements AutoCloseable {
                 throw new IllegalStateException("the worker pool is closed");
             }
             if (workers == 1) {
-                claims.claimed = 0;
                 region.run(0, 1);
+                gate.release(gate.phase());
                 return;
             }
             slots[0].thread = Thread.currentThread();
             body = region;
-            claims.claimed = 0;
             inner.reset();
             pass(gate, 0, BARRIER_PATIENCE);
             step(0, region);
@@ -153,19 +155,44 @@ public final class WorkerPool implements AutoCloseable {
 
     /**
      * Waits until every worker is here. Inside a region, by every worker; what one wrote before it, all see after it.
-     * Afterwards {@link #claim} counts from 0 again.
+     * Afterwards {@link #claim} starts afresh.
      */
     public void barrier(int worker) {
         if (workers > 1) {
             pass(inner, worker, BARRIER_PATIENCE);
         } else {
-            claims.claimed = 0;
+            inner.release(inner.phase());
         }
     }
 
-    /** Hands out 0, 1, 2, ... to whichever worker asks next, afresh after every barrier and for every region. */
-    public int claim() {
-        return workers == 1 ? claims.claimed++ : (int) CLAIMED.getAndAdd(claims, 1);
+    /**
+     * Hands out [0, n), each number once, afresh after every barrier and for every region. A worker gets those of its own
+     * share, which are contiguous, in ascending order, and then what is left of others'. -1 when nothing is left.
+     */
+    public int claim(int worker, int n) {
+        // both stand still until all workers are at a barrier; counts of other phases are over, and need no clearing,
+        // which would take each counter away from the cache of the worker that claims most
+        long phase = (long) (gate.phase() + inner.phase()) << 32;
+        for (int i = 0; i < workers; i++) {
+            int owner = worker + i < workers ? worker + i : worker + i - workers;
+            int first = (int) ((long) n * owner / workers);
+            int end = (int) ((long) n * (owner + 1) / workers);
+            ClaimsLine line = claims[owner];
+            long seen = (long) CLAIMED.getVolatile(line);
+            while (true) {
+                long claimed = (seen ^ phase) >>> 32 == 0 ? seen : phase;
+                int next = first + (int) claimed;
+                if (next >= end) {
+                    break;
+                }
+                long witness = (long) CLAIMED.compareAndExchange(line, seen, claimed + 1);
+                if (witness == seen) {
+                    return next;
+                }
+                seen = witness;
+            }
+        }
+        return -1;
     }
 
     /** Ends the threads; returns when they have ended. A region that runs is let finish. */
@@ -229,7 +256,6 @@ public final class WorkerPool implements AutoCloseable {
     private void pass(Barrier barrier, int worker, long patience) {
         int phase = barrier.phase();
         if (barrier.arrive() == workers - 1) {
-            claims.claimed = 0;
             barrier.release(phase);
             wake(worker);
             return;

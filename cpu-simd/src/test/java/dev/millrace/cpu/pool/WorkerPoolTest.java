@@ -68,7 +68,7 @@ class WorkerPoolTest {
         try (WorkerPool pool = new WorkerPool(workers)) {
             pool.run((worker, count) -> {
                 for (int p = 0; p < phases; p++) {
-                    for (int c = pool.claim(); c < chunks; c = pool.claim()) {
+                    for (int c = pool.claim(worker, chunks); c >= 0; c = pool.claim(worker, chunks)) {
                         taken.incrementAndGet(p * chunks + c);
                     }
                     pool.barrier(worker);
