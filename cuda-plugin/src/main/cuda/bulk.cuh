@@ -20,6 +20,14 @@ __device__ __forceinline__ void loadBox(u32 to, const TensorMap& map, int column
     asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4}], [%2];"
                  ::"r"(to), "l"(&map), "r"(barrier), "r"(column), "r"(row) : "memory");
 }
+// The same as far as the L2.
+__device__ __forceinline__ void prefetchBox(const TensorMap& map, int column, int row) {
+    asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global [%0, {%1, %2}];" ::"l"(&map), "r"(column), "r"(row) : "memory");
+}
+// All threads of the cluster's blocks meet, and see what each other wrote.
+__device__ __forceinline__ void clusterMeet() {
+    asm volatile("barrier.cluster.arrive.release.aligned; barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
 // Threads of some whole warps meet: barrier ids 1 .. 15.
 __device__ __forceinline__ void meet(int id, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory"); }
 

@@ -80,26 +80,26 @@ struct Epilogue {
         wholeResidual = a.residual && left >= per && ((reinterpret_cast<uintptr_t>(a.residual) | (long long)a.ldr * 4) & (per * 4 - 1)) == 0;
     }
     __device__ __forceinline__ bool idle() const { return left <= 0 && padLeft <= 0; }
-    __device__ __forceinline__ void row(const LinearArgs& a, int m, float4 sums) const {
-        float v[4] = {sums.x + bias[0], sums.y + bias[1], sums.z + bias[2], sums.w + bias[3]};
-        if (a.gated) {
-            float up0 = v[1], up1 = v[3];
-            v[1] = v[2];
-            activate4(v, a.act);
-            v[0] *= up0, v[1] *= up1;
-        } else {
-            activate4(v, a.act);
-        }
+    // What is added to row m's; zeros where nothing is.
+    __device__ __forceinline__ float4 residualOf(const LinearArgs& a, int m) const {
+        float q[4] = {};
         if (a.residual) {
             const float* from = a.residual + (long long)m * a.ldr + first;
-            if (wholeResidual && per == 4) {
-                float4 q = *reinterpret_cast<const float4*>(from);
-                v[0] += q.x, v[1] += q.y, v[2] += q.z, v[3] += q.w;
-            } else {
+            if (wholeResidual && per == 4) return *reinterpret_cast<const float4*>(from);
 #pragma unroll
-                for (int i = 0; i < 4; i++) if (i < per && i < left) v[i] += from[i];
-            }
+            for (int i = 0; i < 4; i++) if (i < per && i < left) q[i] = from[i];
         }
+        return make_float4(q[0], q[1], q[2], q[3]);
+    }
+    __device__ __forceinline__ void row(const LinearArgs& a, int m, float4 sums) const { row<false>(a, m, sums, residualOf(a, m)); }
+    template <bool FAST> __device__ __forceinline__ void row(const LinearArgs& a, int m, float4 sums, float4 q) const {
+        float v[4] = {sums.x + bias[0], sums.y + bias[1], sums.z + bias[2], sums.w + bias[3]};
+        const float up0 = v[1], up1 = v[3];
+        if (a.gated) v[1] = v[2];
+        if (FAST) activateMany<4>(v, a.act);
+        else activate4(v, a.act);
+        if (a.gated) v[0] *= up0, v[1] *= up1;
+        v[0] += q.x, v[1] += q.y, v[2] += q.z, v[3] += q.w;
         const long long at = (long long)m * a.ldy + first;
         if (whole && per == 4) {
             if (a.yFmt == FMT_F32) *reinterpret_cast<float4*>(static_cast<float*>(a.y) + at) = make_float4(v[0], v[1], v[2], v[3]);

@@ -25,8 +25,8 @@ template <int N> __device__ __forceinline__ void wgmmaDone(float* d) {
 
 #define D8(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), "+f"(d[i + 6]), "+f"(d[i + 7])
 #define D32(i) D8(i), D8(i + 8), D8(i + 16), D8(i + 24)
-#define R0_31 \
-    "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15" \
+#define R0_15 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15"
+#define R0_31 R0_15 \
     ",%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
 #define R32_63 \
     ",%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47" \
@@ -47,7 +47,8 @@ template <int N> __device__ __forceinline__ void wgmmaDone(float* d) {
 
 // d = a b, or d + a b: both sides with k along the rows.
 template <int FMT, int N> __device__ __forceinline__ void wgmma(float* d, u64 a, u64 b, int accumulate) {
-    if constexpr (N == 64) { WGMMA_FORMATS("64", R0_31, "32", "33", "34", D32(0)); }
+    if constexpr (N == 32) { WGMMA_FORMATS("32", R0_15, "16", "17", "18", D8(0), D8(8)); }
+    else if constexpr (N == 64) { WGMMA_FORMATS("64", R0_31, "32", "33", "34", D32(0)); }
     else if constexpr (N == 128) { WGMMA_FORMATS("128", R0_31 R32_63, "64", "65", "66", D32(0), D32(32)); }
     else if constexpr (N == 160) { WGMMA_FORMATS("160", R0_31 R32_63 R64_79, "80", "81", "82", D32(0), D32(32), D8(64), D8(72)); }
     else if constexpr (N == 256) { WGMMA_FORMATS("256", R0_31 R32_63 R64_79 R80_127, "128", "129", "130", D32(0), D32(32), D32(64), D32(96)); }

@@ -110,6 +110,15 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
                 verify(std::string(name) + " tiles " + std::to_string(bn) + "/" + std::to_string(splits));
             }
         }
+        for (int nt : {128, 64, 32}) {
+            for (int splits : {1, 2, 3, 5, 8}) {
+                if (splits > steps || ceilDiv(steps, ceilDiv(steps, splits)) != splits) continue;
+                checks++;
+                CU(cudaMemset(dy.p, 0xff, dy.n * 4));
+                launchShort(a, nt, splits, scratch.p);
+                verify(std::string(name) + " short " + std::to_string(nt) + "/" + std::to_string(splits));
+            }
+        }
         CU(cudaMemset(dy.p, 0xff, dy.n * 4));
     }
     launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt), l, a);

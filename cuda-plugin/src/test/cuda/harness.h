@@ -36,6 +36,8 @@ KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
 KERNEL(attn_tiles64, AttentionArgs) KERNEL(attn_tiles128, AttentionArgs)
 KERNEL(expand_q8_0, ExpandArgs) KERNEL(expand_q4_0, ExpandArgs) KERNEL(expand_q4_1, ExpandArgs)
 #define TILES_KERNELS(F) KERNEL(gemm_##F##_tiles256, TiledArgs) KERNEL(gemm_##F##_tiles160, TiledArgs) KERNEL(gemm_##F##_tiles128, TiledArgs)
+#define SHORT_KERNELS(F) KERNEL(gemm_##F##_short128, TiledArgs) KERNEL(gemm_##F##_short64, TiledArgs) KERNEL(gemm_##F##_short32, TiledArgs)
+SHORT_KERNELS(f16) SHORT_KERNELS(bf16) SHORT_KERNELS(tf32)
 TILES_KERNELS(f16) TILES_KERNELS(bf16) TILES_KERNELS(tf32)
 
 using LinearKernel = void (*)(LinearArgs);
@@ -65,10 +67,12 @@ template <class A> void launch(void (*kernel)(A), Launch l, const A& a) {
     if (l.shared > 32 * 1024) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)l.shared));
     cudaLaunchConfig_t c = {};
     c.gridDim = l.grid, c.blockDim = dim3(l.block), c.dynamicSmemBytes = l.shared, c.stream = stream;
-    cudaLaunchAttribute at;
-    at.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    at.val.programmaticStreamSerializationAllowed = 1;
-    c.attrs = &at, c.numAttrs = pdl ? 1 : 0;
+    cudaLaunchAttribute at[2];
+    at[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    at[0].val.programmaticStreamSerializationAllowed = pdl;
+    at[1].id = cudaLaunchAttributeClusterDimension;
+    at[1].val.clusterDim.x = at[1].val.clusterDim.y = 1, at[1].val.clusterDim.z = l.cluster;
+    c.attrs = at, c.numAttrs = l.cluster > 1 ? 2 : 1;
     CU(cudaLaunchKernelEx(&c, kernel, a));
 }
 
@@ -88,18 +92,28 @@ inline TensorMap tensorMap(const void* data, int fmt, int rows, int columns, int
     if (r) printf("cuTensorMapEncodeTiled: %d\n", r), exit(1);
     return map;
 }
-// One product by tiles; a quantized matrix is expanded to `scratch` first.
+// Puts a quantized matrix's f16 into `scratch` and in its place.
+inline void launchExpand(LinearArgs& a, void* scratch) {
+    if (a.w.fmt < FMT_Q8_0) return;
+    ExpandArgs e = {a.w, scratch, 0, 0, nullptr};
+    launch(a.w.fmt == FMT_Q8_0 ? expand_q8_0 : a.w.fmt == FMT_Q4_0 ? expand_q4_0 : expand_q4_1, expandLaunch(a.w), e);
+    a.w = {scratch, nullptr, a.w.n, a.w.k, a.w.ld, FMT_F16}, a.fresh = 1;
+}
+// One product by kernels that the copy engine feeds; a quantized matrix is expanded first.
 inline void launchTiles(LinearArgs a, int bn, int splits, void* scratch) {
     const int which = bn == 256 ? 0 : bn == 160 ? 1 : 2;
-    if (a.w.fmt >= FMT_Q8_0) {
-        ExpandArgs e = {a.w, scratch, 0, 0, nullptr};
-        launch(a.w.fmt == FMT_Q8_0 ? expand_q8_0 : a.w.fmt == FMT_Q4_0 ? expand_q4_0 : expand_q4_1, expandLaunch(a.w), e);
-        a.w = {scratch, nullptr, a.w.n, a.w.k, a.w.ld, FMT_F16}, a.fresh = 1;
-    }
+    launchExpand(a, scratch);
     void (*kernels[3][3])(TiledArgs) = {{gemm_tf32_tiles256, gemm_tf32_tiles160, gemm_tf32_tiles128}, {gemm_f16_tiles256, gemm_f16_tiles160, gemm_f16_tiles128}, {gemm_bf16_tiles256, gemm_bf16_tiles160, gemm_bf16_tiles128}};
     a.kSlices = splits;
     TiledArgs t = {tensorMap(a.x, a.w.fmt, a.m, a.w.k, a.ldx, 128), tensorMap(a.w.data, a.w.fmt, roundUp(a.w.n, 16), a.w.k, a.w.ld, bn), a};
     launch(kernels[a.w.fmt][which], tilesLaunch(a, sms, bn, splits), t);
+}
+inline void launchShort(LinearArgs a, int nt, int splits, void* scratch) {
+    const int which = nt == 128 ? 0 : nt == 64 ? 1 : 2;
+    launchExpand(a, scratch);
+    void (*kernels[3][3])(TiledArgs) = {{gemm_tf32_short128, gemm_tf32_short64, gemm_tf32_short32}, {gemm_f16_short128, gemm_f16_short64, gemm_f16_short32}, {gemm_bf16_short128, gemm_bf16_short64, gemm_bf16_short32}};
+    TiledArgs t = {tensorMap(a.x, a.w.fmt, a.m, a.w.k, a.ldx, nt), tensorMap(a.w.data, a.w.fmt, roundUp(a.w.n, 16), a.w.k, a.w.ld, 64), a};
+    launch(kernels[a.w.fmt][which], shortLaunch(a, nt, splits), t);
 }
 
 struct Random { // SplitMix64

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include "../../main/cuda/abi.cuh"
 
-struct Launch { dim3 grid; int block; size_t shared; };
+struct Launch { dim3 grid; int block; size_t shared; int cluster = 1; /* blocks of one z that share memory */ };
 
 inline int roundUp(int a, int b) { return (a + b - 1) / b * b; }
 inline int ceilDiv(int a, int b) { return (a + b - 1) / b; }
@@ -37,15 +37,16 @@ inline bool gemmSmall(const LinearArgs& a, int sm, bool tf32) {
     bool has = a.w.fmt == FMT_F16 || a.w.fmt == FMT_BF16 || (a.w.fmt == FMT_F32 && tf32);
     return has && ceilDiv(a.m, 128) * ceilDiv(a.w.n, 128) * 2 <= sm;
 }
+inline Launch smallLaunch(const LinearArgs& a, int sm) { // shares of k of at least 3 steps, as long as the blocks run at once
+    int columns = ceilDiv(a.gated ? roundUp(a.w.n, 128) : a.w.n, 64); // reaches the end of a padded row
+    int tiles = ceilDiv(a.m, 64) * columns, steps = ceilDiv(a.w.ld * (a.w.fmt == FMT_F32 ? 4 : 2), 128);
+    int splits = std::max(1, std::min({sm / tiles, steps / 3, 8}));
+    splits = ceilDiv(steps, ceilDiv(steps, splits)); // none without work
+    return {dim3(ceilDiv(a.m, 64), columns, splits), 256, 12 * 16384};
+}
 // gemm_f32 (strict), gemm_tf32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1; work 64 MiB, counters zero.
 inline Launch gemmLaunch(const LinearArgs& a, int sm, bool tf32) {
-    if (gemmSmall(a, sm, tf32)) { // shares of k of at least 3 steps, as long as the blocks run at once
-        int columns = ceilDiv(a.gated ? roundUp(a.w.n, 128) : a.w.n, 64); // reaches the end of a padded row
-        int tiles = ceilDiv(a.m, 64) * columns, steps = ceilDiv(a.w.ld * (a.w.fmt == FMT_F32 ? 4 : 2), 128);
-        int splits = std::max(1, std::min({sm / tiles, steps / 3, 8}));
-        splits = ceilDiv(steps, ceilDiv(steps, splits)); // none without work
-        return {dim3(ceilDiv(a.m, 64), columns, splits), 256, 12 * 16384};
-    }
+    if (gemmSmall(a, sm, tf32)) return smallLaunch(a, sm);
     const bool strict = a.w.fmt == FMT_F32 && !tf32;
     const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, 128);
     int splits = 1;
@@ -62,7 +63,7 @@ inline Launch gemmLaunch(const LinearArgs& a, int sm, bool tf32) {
 
 // gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles on 9.0: tiles of 128 x bn, k in `splits` shares (a.kSlices). Clocks:
 // 4 bn for 128 bytes of k, and what tiles' ends and shares were measured to cost.
-struct Tiles { int bn, splits; Launch launch; };
+struct Tiles { int bn, splits; Launch launch; double cost; };
 inline size_t tilesShared(int bn) { return size_t(bn == 256 ? 4 : bn == 160 ? 5 : 6) * (128 + bn) * 128 + 20480 + 128; }
 inline Launch tilesLaunch(const LinearArgs& a, int sm, int bn, int splits) {
     return {dim3(std::min(sm, ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn) * splits)), 384, tilesShared(bn)};
@@ -77,13 +78,36 @@ inline Tiles gemmTiles(const LinearArgs& a, int sm) {
             const int share = ceilDiv(steps, s);
             if (ceilDiv(steps, share) != s) continue; // none without work
             double cost = double(ceilDiv(tiles * s, sm)) * (share * 4 * bn + 6000 + 45 * bn) + (s > 1 ? (36 + 12 * s) * bn : 0);
-            if (cost < least) least = cost, best = {bn, s, tilesLaunch(a, sm, bn, s)};
+            if (cost < least) least = cost, best = {bn, s, tilesLaunch(a, sm, bn, s), cost};
         }
     }
     return best;
 }
-// Quantized matrices are expanded to f16 first from so many rows on.
-inline bool gemmExpands(const LinearArgs& a) { return a.w.fmt >= FMT_Q8_0 && a.m >= 192; }
+// gemm_*_short on 9.0: 64 outputs x nt tokens a block, k in `splits` shares that are one cluster.
+inline Launch shortLaunch(const LinearArgs& a, int nt, int splits) {
+    const int stages = nt == 128 ? 4 : nt == 64 ? 6 : 8;
+    return {dim3(ceilDiv(a.m, nt), ceilDiv(a.gated ? roundUp(a.w.n, 128) : a.w.n, 64), splits), 160, size_t(stages) * ((64 + nt) * 128 + 16), splits};
+}
+// The cheaper of tiles and of these, by clocks: fitted to `speed calibrate`, 2% above the best choice on average.
+enum Kind { TILES, SHORT };
+struct Plan { Kind kind; int width, splits; };
+inline Plan gemmPlan(const LinearArgs& a, int sm) {
+    const int steps = ceilDiv(a.w.k * (a.xFmt == FMT_F32 ? 4 : 2), 128), across = ceilDiv(a.gated ? roundUp(a.w.n, 128) : a.w.n, 64);
+    const Tiles t = gemmTiles(a, sm);
+    double least = t.cost;
+    Plan best = {TILES, t.bn, t.splits};
+    for (int nt : {128, 64, 32}) {
+        for (int s = 1; s <= std::min(8, steps); s++) {
+            const int share = ceilDiv(steps, s);
+            if (ceilDiv(steps, share) != s) continue;
+            const double full = double(ceilDiv(a.m, nt)) * across * s / (1.5 * sm);
+            const double cost = 2500 + std::max(1., full) * (share * (5.5 * nt + 330) + 27 * nt) + (s > 1 ? 700 + 400 * s + 24 * nt : 0) + (full > 1 ? 3250 : 0);
+            if (cost < least) least = cost, best = {SHORT, nt, s};
+        }
+    }
+    return best;
+}
+// Quantized matrices are expanded to f16 first.
 inline Launch expandLaunch(const Weight& w) { return {dim3(ceilDiv(w.ld, 1024), ceilDiv(w.n, 16)), 256, 0}; }
 
 // reach: positions, rounded up, as Shape.reach has it

@@ -269,6 +269,70 @@ static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k,
     for (auto* p : w) delete p;
 }
 
+// Every way to make a product, for the costs that the launch rules compare: lines of kind, format, m, n, k, width, shares, us.
+static void calibrate(const char* what, int fmt, bool tf32, std::vector<int> ms, int n, int k, bool gated, bool residual) {
+    const size_t bytes = DeviceWeight::dataBytes(n, k, fmt);
+    const int copies = std::max<int>(4, std::min<size_t>(48, (100 << 20) / bytes)), most = 1024;
+    std::vector<Mat*> w;
+    for (int i = 0; i < copies; i++) w.push_back(new Mat(n, k, fmt));
+    const int xf = computeFmt(fmt);
+    Mat x(most, k, xf);
+    Dev<float> y((size_t)most * roundUp(n, 64)), work(16 << 20), bias(n);
+    Dev<int> counters(65536);
+    Dev<unsigned short> scratch(fmt >= FMT_Q8_0 ? (size_t)roundUp(n, 16) * DeviceWeight::ldOf(k, fmt) : 1);
+    for (int m : ms) {
+        LinearArgs a = {};
+        a.work = work.p, a.counters = counters.p, a.w = w[0]->w, a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(gated ? n / 2 : n, 64);
+        a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.xFmt = xf, a.yFmt = residual ? FMT_F32 : xf, a.bias = bias.p;
+        if (residual) a.residual = y.p;
+        auto each = [&](const char* kind, int width, int shares, std::function<void()> f) {
+            float t = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; f(); } }, 1, 1) / copies;
+            printf("cal %s %s %s %d %d %d %d %d %d %.2f\n", what, kind, tf32 ? "tf32" : fmtName(fmt), m, n, k, gated, width, shares, t * 1e3);
+        };
+        const int steps = ceilDiv(k * (xf == FMT_F32 ? 4 : 2), 128);
+        if (fmt >= FMT_Q8_0) {
+            each("unpack", 128, 1, [&] { launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a); });
+        } else if (m <= 512) {
+            const Launch l = smallLaunch(a, sms);
+            if ((int)l.grid.x * l.grid.y * 64 * 64 * l.grid.z <= (16 << 20)) each("small", 64, l.grid.z, [&] { launch(fmt == FMT_F32 ? gemm_tf32_small : fmt == FMT_F16 ? gemm_f16_small : gemm_bf16_small, l, a); });
+        }
+        for (int bn : {256, 160, 128}) {
+            const int tiles = ceilDiv(m, 128) * ceilDiv(n, bn);
+            for (int s : {1, 2, 3, 4}) {
+                if (s > 1 && (ceilDiv(steps, ceilDiv(steps, s)) != s || tiles * s > sms)) continue;
+                each("tiles", bn, s, [&] { launchTiles(a, bn, s, scratch.p); });
+            }
+        }
+        for (int nt : {128, 64, 32}) {
+            const int tiles = ceilDiv(m, nt) * ceilDiv(n, 64);
+            if (ceilDiv(m, nt) > 4 || nt > 2 * m) continue;
+            for (int s : {1, 2, 3, 4, 5, 6, 8}) {
+                if (s > 1 && (s > steps || ceilDiv(steps, ceilDiv(steps, s)) != s || tiles * s > 2 * sms)) continue;
+                each("short", nt, s, [&] { launchShort(a, nt, s, scratch.p); });
+            }
+        }
+    }
+    for (auto* p : w) delete p;
+}
+static void calibrateAll(bool quick) {
+    struct { const char* name; Model m; } models[] = {{"gpt2", GPT2}, {"large", GPT2L}, {"1b", L1B}, {"7b", L7B}};
+    for (auto& e : models) {
+        const Model& m = e.m;
+        const int W = (m.heads + 2 * m.kvHeads) * m.hd;
+        auto all = [&](int fmt, bool tf32, std::vector<int> ms) {
+            auto name = [&](const char* part) { return std::string(e.name) + "." + part; };
+            calibrate(name("qkv").c_str(), fmt, tf32, ms, W, m.d, false, false);
+            calibrate(name("o").c_str(), fmt, tf32, ms, m.d, m.d, false, true);
+            calibrate(name("up").c_str(), fmt, tf32, ms, m.llama ? 2 * m.f : m.f, m.d, m.llama, false);
+            calibrate(name("down").c_str(), fmt, tf32, ms, m.d, m.f, false, true);
+        };
+        all(FMT_BF16, false, {16, 32, 64, 128, 192, 256, 512});
+        if (quick) continue;
+        if (m.d < 2048) all(FMT_F32, true, {32, 128, 256, 512});
+        if (m.llama) all(FMT_Q4_0, false, {16, 32, 64, 128, 192, 256});
+    }
+}
+
 static void prefillAttention(Model m, int fmt, int T, int kvFmt) {
     const int W = (m.heads + 2 * m.kvHeads) * m.hd, D = m.hd;
     Mat x(T, W, fmt);
@@ -328,11 +392,12 @@ static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
         if (count <= 8) {
             a.xFmt = FMT_F32;
             launch(gemvOf(fmt), gemvLaunch(a, sms), a);
-        } else if (old || strict || gemmSmall(a, sms, tf32) || (fmt >= FMT_Q8_0 && !gemmExpands(a))) {
+        } else if (old || strict) {
             launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a);
         } else {
-            const Tiles t = gemmTiles(a, sms);
-            launchTiles(a, t.bn, t.splits, scratch.p);
+            const Plan p = gemmPlan(a, sms);
+            if (p.kind == SHORT) launchShort(a, p.width, p.splits, scratch.p);
+            else launchTiles(a, p.width, p.splits, scratch.p);
         }
     };
     AttentionArgs a = {};
@@ -447,6 +512,11 @@ int main(int argc, char** argv) {
         gemmShape("gpt2 up 128", FMT_BF16, false, 128, 3072, 768);
         gemmShape("gpt2 down 128", FMT_BF16, false, 128, 768, 3072);
         gemmShape("square", FMT_BF16, false, 8192, 8192, 8192);
+    }
+    if (argc > 1 && !strncmp(argv[1], "calibrate", 9)) calibrateAll(!strcmp(argv[1], "calibrate-quick"));
+    if (want("short")) {
+        for (int t : {16, 32, 64, 128, 256}) prefillModel(GPT2, FMT_BF16, false, t, 1);
+        for (int t : {64, 512}) prefillModel(L1B, FMT_BF16, false, t, 1);
     }
     if (want("prompt")) {
         prefillModel(L7B, FMT_BF16, false, 1920, 1);

@@ -37,7 +37,7 @@ final class CudaExecutor implements Executor {
         this.rules = new LaunchRules(
                 gpu.multiprocessors(),
                 gpu.sharedBytesPerBlock(),
-                gpu.capability() == 90 && TensorMaps.available());
+                gpu.capability() == 90 && TensorMaps.available() && GpuStream.knowsClusters());
         this.strict = strict;
     }
 

@@ -24,11 +24,15 @@ final class LaunchRules {
     /** Widths of the tiles that the copy engine brings, and their stages. */
     private static final int[][] TILES = {{256, 4}, {160, 5}, {128, 6}};
 
+    /** Tokens of a block of a product of a short prompt, and its stages, of which two blocks' fill a multiprocessor. */
+    private static final int[][] SHORTS = {{128, 4}, {64, 6}, {32, 8}};
+
+    private static final int SHORT_THREADS = 160;
+    private static final int SHORT_OUTPUTS = 64;
+    private static final int MOST_CLUSTER = 8;
+
     private static final int TILES_THREADS = 384;
     private static final int TILES_QUERIES = 128;
-
-    /** Rows from which expanding a block format to float16 costs less than it saves. */
-    private static final int EXPAND_FROM = 192;
 
     /** Rows of a matrix that are expanded at once end at tiles of every width. */
     private static final int EXPAND_STEP = 1280;
@@ -122,38 +126,46 @@ final class LaunchRules {
      * A matrix-matrix launch: tiles of the result, and shares of the inputs.
      *
      * @param kernel its name
-     * @param tileColumns columns of a tile that the copy engine brings; 0 where the kernel loads for itself
+     * @param tokens rows of x that the copy engine brings at once; 0 where the kernel loads for itself
+     * @param outputs rows of the matrix that it brings at once
      */
-    record Product(String kernel, Geometry geometry, int shares, int tileColumns) {}
+    record Product(String kernel, Geometry geometry, int shares, int tokens, int outputs) {}
+
+    /** A launch and the clocks that it was fitted to take, but for what every launch takes. */
+    private record Costed(Product product, double clocks) {
+        Costed or(Costed other) {
+            return other == null || clocks <= other.clocks ? this : other;
+        }
+    }
 
     /**
-     * Tiles of 128 x 128; of 64 x 64, with the inputs shared out, where those would leave half of the device idle. Strict
-     * products share the inputs out so that the last wave of blocks is full. On compute capability 9.0 tiles are as wide as
-     * leaves the device least idle.
+     * On compute capability 9.0 the cheapest of what the copy engine feeds. Elsewhere, and for strict products and block
+     * formats, tiles of 128 x 128; of 64 x 64, with the inputs shared out, where those would leave half of the device idle.
+     * Strict products share the inputs out so that the last wave of blocks is full.
      */
     Product product(Matrix w, int m, boolean gated, boolean strict) {
         boolean exact = w.format() == Format.F32 && strict;
+        if (tiles && !exact) {
+            return tiles(w, m).or(shorts(w, m, gated)).product();
+        }
         int squares = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), TILE);
         if (!w.format().quantized() && !exact && 2 * squares <= multiprocessors && sharedLimit >= SMALL_SHARED) {
             Geometry g = small(w, m, gated);
-            return new Product(name(w.format(), strict) + "_small", g, g.gridZ(), 0);
-        }
-        if (tiles && !exact && (!w.format().quantized() || expands(w.format(), m))) {
-            return tiles(w, m);
+            return new Product(name(w.format(), strict) + "_small", g, g.gridZ(), 0, 0);
         }
         int shared = w.format().quantized() ? 67584 : exact ? 0 : 3 * 32768;
         int shares = exact ? shares(squares, w) : 1;
         Geometry g = new Geometry(Math.ceilDiv(m, TILE), Math.ceilDiv(w.rows(), TILE), shares, THREADS, shared);
-        return new Product(name(w.format(), strict), g, shares, 0);
+        return new Product(name(w.format(), strict), g, shares, 0, 0);
     }
 
     private static String name(Format format, boolean strict) {
         return "gemm_" + (format == Format.F32 && !strict ? "tf32" : format.name().toLowerCase(Locale.ROOT));
     }
 
-    /** Whether a matrix of that format is expanded to float16 before a product with {@code m} rows. */
-    boolean expands(Format format, int m) {
-        return tiles && format.quantized() && m >= EXPAND_FROM;
+    /** Whether a matrix of that format is expanded to float16 before a matrix-matrix product. */
+    boolean expands(Format format) {
+        return tiles && format.quantized();
     }
 
     /** How many of its rows are expanded at once. */
@@ -171,33 +183,72 @@ final class LaunchRules {
         return tiles && w.format().quantized() ? 2L * expandedRows(w) * w.ld() : 0;
     }
 
-    /** The least clocks: 4 a column for 128 bytes of inputs, and what tiles' ends and shares were measured to cost. */
-    private Product tiles(Matrix w, int m) {
-        Format format = w.format().compute();
-        int steps = Math.ceilDiv(w.columns() * (format == Format.F32 ? 4 : 2), 128);
-        Product best = null;
-        long least = Long.MAX_VALUE;
+    private static int steps(Matrix w) {
+        return Math.ceilDiv(w.columns() * (w.format().compute() == Format.F32 ? 4 : 2), 128);
+    }
+
+    private static String engine(Matrix w) {
+        return name(w.format().compute(), false);
+    }
+
+    /** Blocks stay and take tile after tile: 4 clocks a column for 128 bytes of inputs, and what ends and shares cost. */
+    private Costed tiles(Matrix w, int m) {
+        int steps = steps(w);
+        Costed best = null;
         for (int[] kind : TILES) {
             int columns = kind[0];
             int count = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), columns);
             for (int s = 1; s <= 4 && (s == 1 || (count * s <= multiprocessors && steps >= 4 * s)); s++) {
                 int share = Math.ceilDiv(steps, s);
+                if (Math.ceilDiv(steps, share) != s) {
+                    continue;
+                }
                 long waves = Math.ceilDiv(count * s, multiprocessors);
                 long cost = waves * (4L * share * columns + 6000 + 45 * columns) + (s > 1 ? (36 + 12 * s) * columns : 0);
-                if (Math.ceilDiv(steps, share) == s && cost < least) {
-                    int shared = kind[1] * (TILE + columns) * 128 + 20480 + 128;
-                    Geometry g = Geometry.of(Math.min(multiprocessors, count * s), 1, TILES_THREADS, shared);
-                    best = new Product(name(format, false) + "_tiles" + columns, g, s, columns);
-                    least = cost;
-                }
+                int shared = kind[1] * (TILE + columns) * 128 + 20480 + 128;
+                Geometry g = Geometry.of(Math.min(multiprocessors, count * s), 1, TILES_THREADS, shared);
+                best = new Costed(new Product(engine(w) + "_tiles" + columns, g, s, TILE, columns), cost).or(best);
             }
         }
         return best;
     }
 
+    /**
+     * A block a tile and a share, the shares of a tile a cluster: clocks by the tokens of a tile for 128 bytes of inputs, for
+     * the end and for what is exchanged. Half as many blocks again as there are multiprocessors still run beside those of
+     * the kernels before and after.
+     */
+    private Costed shorts(Matrix w, int m, boolean gated) {
+        int steps = steps(w);
+        int across = Math.ceilDiv(reached(w, gated), SHORT_OUTPUTS);
+        Costed best = null;
+        for (int[] kind : SHORTS) {
+            int tokens = kind[0];
+            int down = Math.ceilDiv(m, tokens);
+            for (int s = 1; s <= Math.min(MOST_CLUSTER, steps); s++) {
+                int share = Math.ceilDiv(steps, s);
+                if (Math.ceilDiv(steps, share) != s) {
+                    continue;
+                }
+                double full = (double) down * across * s / (1.5 * multiprocessors);
+                double cost = 2500 + Math.max(1, full) * (share * (5.5 * tokens + 330) + 27 * tokens)
+                        + (s > 1 ? 700 + 400 * s + 24 * tokens : 0) + (full > 1 ? 3250 : 0);
+                int shared = kind[1] * ((SHORT_OUTPUTS + tokens) * 128 + 16);
+                Geometry g = new Geometry(down, across, s, SHORT_THREADS, shared, s);
+                Product product = new Product(engine(w) + "_short" + tokens, g, s, tokens, SHORT_OUTPUTS);
+                best = new Costed(product, cost).or(best);
+            }
+        }
+        return best;
+    }
+
+    /** Rows whose outputs reach the end of a padded row. */
+    private static int reached(Matrix w, boolean gated) {
+        return gated ? Format.roundUp(w.rows(), TILE) : w.rows();
+    }
+
     private Geometry small(Matrix w, int m, boolean gated) {
-        int reached = gated ? Format.roundUp(w.rows(), TILE) : w.rows();
-        int across = Math.ceilDiv(reached, TILE / 2);
+        int across = Math.ceilDiv(reached(w, gated), TILE / 2);
         int down = Math.ceilDiv(m, TILE / 2);
         int steps = Math.ceilDiv(w.ld() * (w.format() == Format.F32 ? 4 : 2), 128);
         int shares = Math.max(1, Math.min(8, Math.min(multiprocessors / (down * across), steps / 3)));

@@ -106,15 +106,15 @@ record LinearStep(
 
     private void launch(Emission e, Part part, Operand in, Target to, int act, boolean gated, long add) {
         Matrix w = part.matrix();
-        int m = e.rows(y());
         if (e.few(y())) {
             few(e, part, in, to, act, gated, add);
-        } else if (e.machine().rules().expands(w.format(), m)) {
+        } else if (e.machine().rules().expands(w.format())) {
             expanded(e, part, in, to, act, gated, add);
         } else {
-            LaunchRules.Product product = e.machine().rules().product(w, m, gated, e.machine().strict());
+            LaunchRules.Product product =
+                    e.machine().rules().product(w, e.rows(y()), gated, e.machine().strict());
             e.begin();
-            if (product.tileColumns() > 0) {
+            if (product.outputs() > 0) {
                 maps(e, in, e.constant(w.data()), w.rows(), w, product);
             }
             e.weight(w);
@@ -137,7 +137,7 @@ record LinearStep(
         e.launch("gemv_" + w.format().name().toLowerCase(Locale.ROOT), vector.geometry());
     }
 
-    /** A block format with many tokens: some rows at a time as float16, and their product. */
+    /** A block format: some rows at a time as float16, and their product. */
     private void expanded(Emission e, Part part, Operand in, Target to, int act, boolean gated, long add) {
         Matrix w = part.matrix();
         LaunchRules rules = e.machine().rules();
@@ -162,8 +162,8 @@ record LinearStep(
             Emission e, Operand in, long at, int rows, Matrix w, LaunchRules.Product product) {
         TensorMaps.Element element = TensorMaps.Element.valueOf(in.format.name());
         e.arguments()
-                .putMap(in.address, element, e.rows(y()), w.columns(), in.ld, LaunchRules.TILE)
-                .putMap(at, element, Format.roundUp(rows, Format.ROW_TILE), w.columns(), w.ld(), product.tileColumns());
+                .putMap(in.address, element, e.rows(y()), w.columns(), in.ld, product.tokens())
+                .putMap(at, element, Format.roundUp(rows, Format.ROW_TILE), w.columns(), w.ld(), product.outputs());
     }
 
     /** The rest of struct LinearArgs after its weight, whose first row is row {@code from} of the matrix. */

@@ -44,21 +44,27 @@ class LaunchRulesTest {
         boolean strict = random.nextBoolean();
         int shared = random.nextBoolean() ? SHARED_OF_HOPPER : SHARED_OF_SMALL_CARDS;
         LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared, shared == SHARED_OF_HOPPER && random.nextBoolean());
-        LaunchRules.Product product =
-                rules.product(new Matrix(0, 0, rows, columns, format), m, random.nextBoolean(), strict);
+        boolean gated = random.nextBoolean();
+        LaunchRules.Product product = rules.product(new Matrix(0, 0, rows, columns, format), m, gated, strict);
         Geometry g = product.geometry();
         String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + product;
         assertThat(Kernels.index()).as(what).containsKey(product.kernel());
         assertThat(g.sharedBytes()).as(what).isLessThanOrEqualTo(shared);
-        if (product.tileColumns() > 0) {
-            int tiles = Math.ceilDiv(m, 128) * Math.ceilDiv(rows, product.tileColumns());
+        if (product.outputs() > 0) {
+            int tiles = Math.ceilDiv(m, product.tokens()) * Math.ceilDiv(rows, product.outputs());
             int steps = Math.ceilDiv(columns * (format == Format.F32 ? 4 : 2), 128);
             int share = Math.ceilDiv(steps, product.shares());
-            assertThat(g.gridX()).as(what).isLessThanOrEqualTo(tiles * product.shares());
             assertThat(share * (product.shares() - 1)).as(what + ": every share has work").isLessThan(steps);
+            if (product.kernel().contains("_short")) {
+                assertThat(g.gridX() * product.tokens()).as(what).isGreaterThanOrEqualTo(m);
+                assertThat(g.gridY() * product.outputs()).as(what).isGreaterThanOrEqualTo(gated ? (rows + 127) / 128 * 128 : rows);
+                assertThat(g.gridZ()).as(what + ": shares are one cluster").isEqualTo(product.shares()).isEqualTo(g.cluster());
+                return;
+            }
+            assertThat(g.gridX()).as(what).isLessThanOrEqualTo(tiles * product.shares());
             if (product.shares() > 1) {
                 assertThat(g.gridX()).as(what + ": shares are in flight together").isEqualTo(tiles * product.shares());
-                long work = 4L * g.gridX() * 128 * product.tileColumns();
+                long work = 4L * g.gridX() * 128 * product.outputs();
                 assertThat(work).as(what).isLessThanOrEqualTo(rules.productWork(false));
             }
             return;
@@ -73,6 +79,18 @@ class LaunchRulesTest {
         assertThat(Kernels.index()).as(what).containsKey(product.kernel());
     }
 
+    @Test
+    void shortPromptsTakeSmallTilesAndLongOnesLargeOnes() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        Matrix down = new Matrix(0, 0, 2048, 8192, Format.BF16);
+        assertThat(rules.product(down, 16, false, false).kernel()).isEqualTo("gemm_bf16_short32");
+        assertThat(rules.product(down, 512, false, false).kernel()).startsWith("gemm_bf16_tiles");
+        assertThat(rules.product(new Matrix(0, 0, 2304, 768, Format.Q4_0), 128, false, false).kernel()).startsWith("gemm_f16_short");
+        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false);
+        assertThat(others.product(down, 16, false, false).kernel()).isEqualTo("gemm_bf16_small");
+        assertThat(others.product(new Matrix(0, 0, 2304, 768, Format.Q4_0), 128, false, false).kernel()).isEqualTo("gemm_q4_0");
+    }
+
     @RepeatedTest(50)
     void expandingCoversAMatrixInPartsThatEndAtTilesOfEveryWidth(RepetitionInfo repetition) {
         long seed = repetition.getCurrentRepetition();
@@ -81,7 +99,7 @@ class LaunchRulesTest {
         Matrix w = new Matrix(0, 0, 1 + random.nextInt(200_000), 32 * (1 + random.nextInt(400)), Format.Q4_0);
         int step = rules.expandedRows(w);
         String what = "seed " + seed + ": " + w + ": " + step;
-        assertThat(rules.expands(w.format(), 1024)).isTrue();
+        assertThat(rules.expands(w.format())).isTrue();
         assertThat(2L * step * w.ld()).as(what).isEqualTo(rules.expandedBytes(w)).isLessThan(210L << 20);
         if (step < w.rows()) {
             assertThat(step % 1280).as(what).isZero();

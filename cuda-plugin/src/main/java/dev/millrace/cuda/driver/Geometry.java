@@ -8,13 +8,21 @@ package dev.millrace.cuda.driver;
  * @param gridZ blocks in the third dimension
  * @param block threads a block
  * @param sharedBytes dynamic shared memory of a block
+ * @param cluster blocks of neighbouring {@code z} that run at once and see each other's shared memory; 1: none
  */
-public record Geometry(int gridX, int gridY, int gridZ, int block, int sharedBytes) {
+public record Geometry(int gridX, int gridY, int gridZ, int block, int sharedBytes, int cluster) {
     public Geometry {
         if (gridX < 1 || gridY < 1 || gridZ < 1 || gridY > 65535 || gridZ > 65535 || block < 1 || block > 1024) {
             throw new IllegalArgumentException(
                     "grid " + gridX + " x " + gridY + " x " + gridZ + ", block " + block + ": out of the device's range");
         }
+        if (cluster < 1 || cluster > 8 || gridZ % cluster != 0) {
+            throw new IllegalArgumentException("clusters of " + cluster + " in a grid of depth " + gridZ);
+        }
+    }
+
+    public Geometry(int gridX, int gridY, int gridZ, int block, int sharedBytes) {
+        this(gridX, gridY, gridZ, block, sharedBytes, 1);
     }
 
     public static Geometry of(int grid, int block) {

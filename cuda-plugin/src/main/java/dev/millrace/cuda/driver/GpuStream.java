@@ -25,6 +25,11 @@ public final class GpuStream implements AutoCloseable {
         launchEx = dependentLaunch && LaunchEx.available() ? new LaunchEx(arena, stream.address()) : null;
     }
 
+    /** Whether the driver can launch blocks in clusters, which compute capability 9.0 has. */
+    public static boolean knowsClusters() {
+        return LaunchEx.available();
+    }
+
     /** The block to write the next launch's struct to. */
     public Arguments arguments() {
         return arguments;
@@ -52,6 +57,9 @@ public final class GpuStream implements AutoCloseable {
 
     /** Runs {@code kernel} on what was written to {@link #arguments} once everything before it is done. */
     public void launch(Kernel kernel, Geometry g) {
+        if (g.cluster() > 1) {
+            throw new IllegalArgumentException(kernel.name() + ": clusters take a dependent launch");
+        }
         kernel.allowShared(g.sharedBytes());
         long start = now();
         int code = JCudaDriver.cuLaunchKernel(

@@ -12,25 +12,31 @@ import java.lang.invoke.MethodHandle;
 /**
  * {@code cuLaunchKernelEx}, which JCuda 12.6 lacks, through java.lang.foreign in the same context: a launch that may
  * start while the kernel before it on the stream is still running (programmatic dependent launch, compute capability
- * 9.0). The kernel itself waits, with {@code griddepcontrol.wait}, before it touches what came before.
+ * 9.0), and whose blocks may form clusters. The kernel itself waits, with {@code griddepcontrol.wait}, before it touches
+ * what came before.
  *
  * <p>Layouts are those of {@code CUlaunchConfig} (56 bytes) and {@code CUlaunchAttribute} (72 bytes) in cuda.h.
  */
 final class LaunchEx {
+    private static final int CLUSTER_DIMENSION = 4;
     private static final int PROGRAMMATIC_STREAM_SERIALIZATION = 6;
+    private static final int ATTRIBUTE_BYTES = 72;
     private static final MethodHandle CALL = find();
 
     private final MemorySegment config;
+    private final MemorySegment attributes;
 
     /** @param arena owns the configuration block of this stream */
     LaunchEx(Arena arena, long stream) {
-        MemorySegment attribute = arena.allocate(72, 8);
-        attribute.set(ValueLayout.JAVA_INT, 0, PROGRAMMATIC_STREAM_SERIALIZATION);
-        attribute.set(ValueLayout.JAVA_INT, 8, 1);
+        attributes = arena.allocate(2 * ATTRIBUTE_BYTES, 8);
+        attributes.set(ValueLayout.JAVA_INT, 0, PROGRAMMATIC_STREAM_SERIALIZATION);
+        attributes.set(ValueLayout.JAVA_INT, 8, 1);
+        attributes.set(ValueLayout.JAVA_INT, ATTRIBUTE_BYTES, CLUSTER_DIMENSION);
+        attributes.set(ValueLayout.JAVA_INT, ATTRIBUTE_BYTES + 8, 1);
+        attributes.set(ValueLayout.JAVA_INT, ATTRIBUTE_BYTES + 12, 1);
         config = arena.allocate(56, 8);
         config.set(ValueLayout.JAVA_LONG, 32, stream);
-        config.set(ValueLayout.ADDRESS, 40, attribute);
-        config.set(ValueLayout.JAVA_INT, 48, 1);
+        config.set(ValueLayout.ADDRESS, 40, attributes);
     }
 
     /** Links the call on a thread of its own, which takes a tenth of a second of a start. */
@@ -50,6 +56,8 @@ final class LaunchEx {
         config.set(ValueLayout.JAVA_INT, 16, 1);
         config.set(ValueLayout.JAVA_INT, 20, 1);
         config.set(ValueLayout.JAVA_INT, 24, g.sharedBytes());
+        attributes.set(ValueLayout.JAVA_INT, ATTRIBUTE_BYTES + 16, g.cluster());
+        config.set(ValueLayout.JAVA_INT, 48, g.cluster() > 1 ? 2 : 1);
         try {
             return (int) CALL.invokeExact(config, MemorySegment.ofAddress(function), parameters, MemorySegment.NULL);
         } catch (RuntimeException | Error e) {
