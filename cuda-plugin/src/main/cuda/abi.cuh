@@ -35,13 +35,15 @@ struct LinearArgs {
     int act, gated, xFmt, yFmt;
     void* work; int* counters;
     u64* best;   // gemv: [m][grid] the block's highest output as (ordered score, ~id); null: not wanted
-    int kSlices;                // gemv: warps that share a row (1, 2, 4, 8); gemm_*_tiles: shares of k
-    int fresh;                  // gemm_*_tiles: the launch before wrote w
+    int kSlices;                // gemv: warps that share a row (1, 2, 4, 8); gemm_*_tiles*: shares of k
+    int fresh;                  // gemm_*_tiles*, _short*: the launch before wrote w
     u64* mark;
 };
 // A CUtensorMap of the driver: x as boxes of 128 bytes x 128 rows, w as boxes of 128 bytes x BN rows, 128-byte swizzle.
 struct __align__(64) TensorMap { u64 opaque[16]; };
-// gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles (9.0 only): launch grid(at most SM), block(384)
+// gemm_{f16,bf16,tf32}_tiles256, 160, 128 (9.0 only): launch grid(at most SM), block(384)
+// gemm_{f16,bf16,tf32}_short128, 64, 32 (9.0 only): x as boxes of as many rows, w of 64; launch grid(ceil(m / that),
+// ceil(n / 64), shares of k), clusters of all shares, block(160)
 struct TiledArgs { TensorMap x, w; LinearArgs a; };
 
 // Row tiles (of 16) firstTile .. firstTile + gridDim.y - 1 of a quantized matrix as f16 rows of w.ld elements.

@@ -3,32 +3,51 @@
 
 #define HELD 8 // vectors of 4 a thread: rows of up to 8192
 
+#define EARLY 2 // vectors of gain and bias that are there before the row is
+
+__device__ __forceinline__ float4 vector(const float* p, int c, int width) {
+    return p && c < width ? *reinterpret_cast<const float4*>(p + c) : make_float4(0, 0, 0, 0);
+}
+// Sum over the block, in the same order in every run; `shared` is used once.
+__device__ __forceinline__ float sumOnce(float v, float* shared) {
+    v = warpSum(v);
+    if ((threadIdx.x & 31) == 0) shared[threadIdx.x >> 5] = v;
+    __syncthreads();
+    float t = 0;
+#pragma unroll
+    for (int w = 0; w < 8; w++) t += shared[w];
+    return t;
+}
+
 // A row that is one group and fits the block's registers: read once, 16 bytes a thread at a time.
 __device__ __forceinline__ void normalizeRow(const NormArgs& a, const float* x, long long y, float* shared) {
     const int width = a.width;
-    float4 v[HELD];
+    float4 v[HELD], gain[EARLY], shift[EARLY];
+#pragma unroll
+    for (int i = 0; i < EARLY; i++) {
+        const int c = (i * 256 + threadIdx.x) * 4;
+        gain[i] = vector(a.norm.w, c, width), shift[i] = vector(a.norm.b, c, width);
+    }
+    dependencyWait();
+    dependentsLaunch();
     float sum = 0, sq = 0;
 #pragma unroll
     for (int i = 0; i < HELD; i++) {
-        const int c = (i * 256 + threadIdx.x) * 4;
-        v[i] = make_float4(0, 0, 0, 0);
-        if (c < width) v[i] = *reinterpret_cast<const float4*>(x + c);
+        v[i] = vector(x, (i * 256 + threadIdx.x) * 4, width);
         sum += (v[i].x + v[i].y) + (v[i].z + v[i].w);
     }
-    const float mean = a.norm.kind == NORM_LAYER ? blockSum(sum, shared) / width : 0.f;
+    const float mean = a.norm.kind == NORM_LAYER ? sumOnce(sum, shared) / width : 0.f;
 #pragma unroll
     for (int i = 0; i < HELD; i++) {
         v[i].x -= mean, v[i].y -= mean, v[i].z -= mean, v[i].w -= mean;
         if ((i * 256 + int(threadIdx.x)) * 4 < width) sq += (v[i].x * v[i].x + v[i].y * v[i].y) + (v[i].z * v[i].z + v[i].w * v[i].w);
     }
-    const float scale = 1.f / sqrtf(blockSum(sq, shared) / width + a.norm.eps);
+    const float scale = 1.f / sqrtf(sumOnce(sq, shared + 8) / width + a.norm.eps);
 #pragma unroll
     for (int i = 0; i < HELD; i++) {
         const int c = (i * 256 + threadIdx.x) * 4;
         if (c >= width) break;
-        const float4 w = *reinterpret_cast<const float4*>(a.norm.w + c);
-        float4 b = make_float4(0, 0, 0, 0);
-        if (a.norm.b) b = *reinterpret_cast<const float4*>(a.norm.b + c);
+        const float4 w = i < EARLY ? gain[i] : vector(a.norm.w, c, width), b = i < EARLY ? shift[i] : vector(a.norm.b, c, width);
         const float4 o = make_float4(v[i].x * scale * w.x + b.x, v[i].y * scale * w.y + b.y, v[i].z * scale * w.z + b.z, v[i].w * scale * w.w + b.w);
         if (a.yFmt == FMT_F32) *reinterpret_cast<float4*>(static_cast<float*>(a.y) + y + c) = o;
         else *reinterpret_cast<uint2*>(static_cast<__half*>(a.y) + y + c) = a.yFmt == FMT_F16
@@ -37,16 +56,19 @@ __device__ __forceinline__ void normalizeRow(const NormArgs& a, const float* x, 
 }
 
 extern "C" __global__ void __launch_bounds__(256) normalize(const __grid_constant__ NormArgs a) {
-    __shared__ float shared[8];
+    __shared__ float shared[16];
     Mark mark{a.mark};
-    dependencyWait();
-    dependentsLaunch();
     const float* x = a.x + (long long)blockIdx.x * a.ldx;
     long long y = (long long)blockIdx.x * a.ldy;
     int group = a.norm.kind == NORM_NONE ? a.width : a.norm.group;
     const bool held = a.norm.kind != NORM_NONE && group == a.width && a.width <= HELD * 1024 && ((a.width | a.ldx | a.ldy) & 3) == 0 &&
                       ((reinterpret_cast<uintptr_t>(a.norm.w) | reinterpret_cast<uintptr_t>(a.norm.b)) & 15) == 0;
-    if (held) normalizeRow(a, x, y, shared);
+    if (held) {
+        normalizeRow(a, x, y, shared);
+    } else {
+        dependencyWait();
+        dependentsLaunch();
+    }
     for (int g = held ? a.width : 0; g < a.width; g += group) {
         float mean = 0, scale = 1;
         if (a.norm.kind == NORM_LAYER) {

@@ -202,6 +202,7 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
                     if (c.kvFmt) memcpy(to, &b, 2); else memcpy(to, &v, 4);
                 }
         caches.push_back(kv);
+        raw.push_back(bytes);
         devs.push_back(new Dev<unsigned char>(bytes));
         hseqs.push_back({devs.back()->p, nullptr, cap, c.kvFmt, start, c.count[s], c.causal ? c.base[s] : 0, c.base[s] + c.count[s], {0, 0}});
         for (int i = 0; i < c.count[s]; i++) hrows.push_back({0, (c.causal ? c.base[s] : 0) + i, 0, s});
@@ -322,6 +323,36 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
         CU(cudaMemset(dout.p, 0xff, dout.n * 4));
         launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a);
         verify(std::string(name) + " tiles");
+    }
+    if (!decode && !strict && hopper && attnShort(a)) { // from the caches and rows as they were before the append
+        checks++;
+        CU(cudaMemset(dout.p, 0xff, dout.n * 4));
+        CU(cudaMemcpy(dx.p, xin.data(), xin.size(), cudaMemcpyHostToDevice));
+        for (int s = 0; s < S; s++) CU(cudaMemcpy(devs[s]->p, raw[s].data(), raw[s].size(), cudaMemcpyHostToDevice));
+        launch(D == 64 ? attn_short64 : attn_short128, attnShortLaunch(a), a);
+        verify(std::string(name) + " short");
+        for (int s = 0; s < S; s++) {
+            const Seq& q = hseqs[s];
+            const std::vector<unsigned char> now = devs[s]->host();
+            const size_t per = (size_t)c.kvHeads * q.capacity * D, at0 = layer * 2 * per;
+            std::vector<float> got;
+            std::vector<double> want;
+            bool untouched = memcmp(now.data(), raw[s].data(), at0 * kvEl) == 0;
+            for (int h = 0; h < 2 * c.kvHeads; h++)
+                for (int p = 0; p < q.capacity; p++) {
+                    const size_t at = ((size_t)h * q.capacity + p) * D;
+                    const unsigned char* from = now.data() + (at0 + at) * kvEl;
+                    if (p < q.base || p >= q.length) untouched &= memcmp(from, raw[s].data() + (at0 + at) * kvEl, D * kvEl) == 0;
+                    else for (int d = 0; d < D; d++) {
+                        float v;
+                        unsigned short b;
+                        if (c.kvFmt) memcpy(&b, from + d * 2, 2), v = half2f(b); else memcpy(&v, from + d * 4, 4);
+                        got.push_back(v), want.push_back(caches[s][at + d]);
+                    }
+                }
+            report(std::string(name) + " short: cache", compare(got, want), c.kvFmt ? 1e-4 : 2e-6);
+            if (!untouched) report(std::string(name) + " short: wrote elsewhere in the cache", {INFINITY, 0}, 0);
+        }
     }
     auto ctr = counters.host();
     for (int v : ctr) if (v) { report(std::string(name) + ": counters not reset", {INFINITY, 0}, 0); break; }

@@ -33,6 +33,7 @@ KERNEL(gemm_f16_small, LinearArgs) KERNEL(gemm_bf16_small, LinearArgs) KERNEL(ge
 KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
 KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs)
 KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
+KERNEL(attn_short64, AttentionArgs) KERNEL(attn_short128, AttentionArgs)
 KERNEL(attn_tiles64, AttentionArgs) KERNEL(attn_tiles128, AttentionArgs)
 KERNEL(expand_q8_0, ExpandArgs) KERNEL(expand_q4_0, ExpandArgs) KERNEL(expand_q4_1, ExpandArgs)
 #define TILES_KERNELS(F) KERNEL(gemm_##F##_tiles256, TiledArgs) KERNEL(gemm_##F##_tiles160, TiledArgs) KERNEL(gemm_##F##_tiles128, TiledArgs)

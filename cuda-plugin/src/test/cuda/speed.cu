@@ -362,6 +362,7 @@ static void prefillAttention(Model m, int fmt, int T, int kvFmt) {
     }
 }
 
+static int shortAttention = 256;
 // All of a prompt of T tokens but the embedding, as one graph: the launches that a program makes, with `rows` logits at the end.
 static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
     const int D = m.hd, W = (m.heads + 2 * m.kvHeads) * D, xf = computeFmt(fmt), kvFmt = fmt == FMT_F32 ? 0 : 1, up = m.llama ? 2 * m.f : m.f, ma = roundUp(T, 128), es = xf == FMT_F32 ? 4 : 2;
@@ -410,9 +411,11 @@ static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
             auto want = [&](int i) { return only < 0 || only == i; };
             if (want(0)) norm(T);
             if (want(1)) linear(*all[4 * l], normed.p, qkv.p, xf, T, false, ACT_NONE, false, !m.llama, old);
-            if (want(2)) launch(kv_append, appendLaunch(a), a);
+            const bool brief = !old && !strict && T <= shortAttention && attnShort(a);
+            if (want(2) && !brief) launch(kv_append, appendLaunch(a), a);
             if (want(3)) {
-                if (!old && !strict && attnTiles(a)) launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a);
+                if (brief) launch(D == 64 ? attn_short64 : attn_short128, attnShortLaunch(a), a);
+                else if (!old && !strict && attnTiles(a)) launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a);
                 else launch(strict ? attn_prefill_f32 : attn_prefill, attnPrefillLaunch(a, strict), a);
             }
             if (want(4)) linear(*all[4 * l + 1], att.p, x.p, FMT_F32, T, true, ACT_NONE, false, !m.llama, old);
@@ -515,8 +518,14 @@ int main(int argc, char** argv) {
     }
     if (argc > 1 && !strncmp(argv[1], "calibrate", 9)) calibrateAll(!strcmp(argv[1], "calibrate-quick"));
     if (want("short")) {
-        for (int t : {16, 32, 64, 128, 256}) prefillModel(GPT2, FMT_BF16, false, t, 1);
-        for (int t : {64, 512}) prefillModel(L1B, FMT_BF16, false, t, 1);
+        for (int most : {0, 1024}) {
+            shortAttention = most;
+            for (int t : {16, 32, 64, 128, 256, 512}) prefillModel(GPT2, FMT_BF16, false, t, 1);
+            for (int t : {64, 128, 256, 512}) prefillModel(L1B, FMT_BF16, false, t, 1);
+            for (int t : {64, 256}) prefillModel(L7B, FMT_Q4_0, false, t, 1);
+        }
+        shortAttention = 256;
+        prefillModel(GPT2, FMT_F32, true, 128, 1);
     }
     if (want("prompt")) {
         prefillModel(L7B, FMT_BF16, false, 1920, 1);

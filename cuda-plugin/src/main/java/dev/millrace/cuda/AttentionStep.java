@@ -6,8 +6,8 @@ import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Value;
 
 /**
- * Attention, over the cache or, in encoders, over the batch. Single tokens take one launch that rotates, appends and
- * attends; longer slices append first.
+ * Attention, over the cache or, in encoders, over the batch. Single tokens, and slices of few, take one launch that
+ * rotates, appends and attends; longer slices append first.
  *
  * @param kvOffset elements a position takes in the caches of the layers before
  * @param qNorm null for none
@@ -44,10 +44,19 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
             int splits = e.machine().rules().splits(e.shape().reach(), rows, headGroups(op));
             write(e, kv, splits);
             e.launch("attn_decode", e.machine().rules().attentionOfOne(op, rows, headGroups(op), splits));
+        } else if (!strict(e) && e.machine().rules().appends(op, rope, kvOffset, e.shape().longest())) {
+            write(e, kv, 1);
+            e.launch(
+                    "attn_short" + op.headDim(),
+                    e.machine().rules().attentionOfFew(op, e.shape().longest(), e.shape().sequences()));
         } else {
             append(e, kv);
             attend(e, kv);
         }
+    }
+
+    private boolean strict(Emission e) {
+        return e.format(node.inputs().getFirst()) == Format.F32 && e.machine().strict();
     }
 
     private void append(Emission e, KvFormat kv) {
@@ -57,8 +66,7 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
 
     private void attend(Emission e, KvFormat kv) {
         write(e, kv, 1);
-        Format in = e.format(node.inputs().getFirst());
-        boolean strict = in == Format.F32 && e.machine().strict();
+        boolean strict = strict(e);
         e.launch(
                 e.machine().rules().attentionKernel(op, strict),
                 e.machine().rules().attention(op, strict, e.shape().longest(), e.shape().sequences()));

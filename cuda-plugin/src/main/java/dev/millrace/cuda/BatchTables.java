@@ -8,8 +8,9 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 
 /**
- * What a step is about, in device memory: for every row its token, position, type and sequence; the wanted rows; for
- * every sequence its cache and extent; and how to sample. One copy brings all of it over.
+ * What a step is about, in device memory: how to sample; for every sequence its cache and extent; for every row its
+ * token, position, type and sequence; and the wanted rows. They lie as close as a step's numbers of sequences and rows,
+ * which are part of its shape, let them: one short copy brings all of it over.
  */
 final class BatchTables implements AutoCloseable {
     private static final int ROW = 16;
@@ -20,10 +21,9 @@ final class BatchTables implements AutoCloseable {
     private final PinnedBuffer host;
     private final MemorySegment at;
     private final int capacity;
-    private final long selectedAt;
-    private final long samplingAt;
-    private final long sequencesAt;
-    /** Rows and selected rows are gathered in arrays: a prompt's thousands of writes are slow before they are compiled. */
+    /** Everything is gathered in arrays: writes to native memory are slow before they are compiled. */
+    private final int[] head;
+
     private final int[] rows;
 
     private final int[] selected;
@@ -34,10 +34,7 @@ final class BatchTables implements AutoCloseable {
     /** @param capacity rows, and so sequences, at most */
     BatchTables(Gpu gpu, int capacity) {
         this.capacity = capacity;
-        selectedAt = (long) ROW * capacity;
-        samplingAt = Format.roundUp(selectedAt + 4L * capacity, 16);
-        sequencesAt = samplingAt + SAMPLING;
-        long bytes = sequencesAt + (long) SEQUENCE * capacity;
+        long bytes = rowsAt(capacity) + (long) (ROW + Integer.BYTES) * capacity;
         host = gpu.pin(bytes);
         try {
             device = gpu.allocate(bytes, "batch tables");
@@ -46,6 +43,7 @@ final class BatchTables implements AutoCloseable {
             throw e;
         }
         at = host.segment();
+        head = new int[(int) rowsAt(capacity) / Integer.BYTES];
         rows = new int[ROW / Integer.BYTES * capacity];
         selected = new int[capacity];
     }
@@ -58,20 +56,33 @@ final class BatchTables implements AutoCloseable {
         return device.bytes();
     }
 
-    long rows() {
-        return device.address();
-    }
-
-    long selected() {
-        return device.address() + selectedAt;
+    private static long rowsAt(int sequences) {
+        return SAMPLING + (long) SEQUENCE * sequences;
     }
 
     long sampling() {
-        return device.address() + samplingAt;
+        return device.address();
     }
 
     long sequences() {
-        return device.address() + sequencesAt;
+        return device.address() + SAMPLING;
+    }
+
+    /** Where the rows of a step with so many sequences are. */
+    long rows(int sequences) {
+        return device.address() + rowsAt(sequences);
+    }
+
+    /** Where the wanted rows of a step with so many sequences and rows are. */
+    long selectedAt(int sequences, int rows) {
+        return rows(sequences) + (long) ROW * rows;
+    }
+
+    /** Starts the description of a step. */
+    void begin() {
+        rowCount = 0;
+        selectedCount = 0;
+        sequences = 0;
     }
 
     void row(int row, int token, int position, int type, int sequence) {
@@ -97,26 +108,31 @@ final class BatchTables implements AutoCloseable {
      * @param length positions in the sequence after it
      */
     void sequence(int index, CudaSession session, int start, int count, int base, int length) {
-        long to = sequencesAt + (long) SEQUENCE * index;
-        at.set(ValueLayout.JAVA_LONG, to, session.cacheAddress());
-        at.set(ValueLayout.JAVA_LONG, to + 8, session.historyAddress());
-        at.set(ValueLayout.JAVA_INT, to + 16, session.capacity());
-        at.set(ValueLayout.JAVA_INT, to + 20, session.kv().ordinal());
-        at.set(ValueLayout.JAVA_INT, to + 24, start);
-        at.set(ValueLayout.JAVA_INT, to + 28, count);
-        at.set(ValueLayout.JAVA_INT, to + 32, base);
-        at.set(ValueLayout.JAVA_INT, to + 36, length);
+        int to = (SAMPLING + SEQUENCE * index) / Integer.BYTES;
+        putLong(to, session.cacheAddress());
+        putLong(to + 2, session.historyAddress());
+        head[to + 4] = session.capacity();
+        head[to + 5] = session.kv().ordinal();
+        head[to + 6] = start;
+        head[to + 7] = count;
+        head[to + 8] = base;
+        head[to + 9] = length;
         sequences = index + 1;
     }
 
     void sampling(dev.millrace.core.sampling.Sampling s) {
-        at.set(ValueLayout.JAVA_FLOAT, samplingAt, s.repeatPenalty());
-        at.set(ValueLayout.JAVA_FLOAT, samplingAt + 4, s.temperature());
-        at.set(ValueLayout.JAVA_INT, samplingAt + 8, s.topK());
-        at.set(ValueLayout.JAVA_FLOAT, samplingAt + 12, s.topP());
-        at.set(ValueLayout.JAVA_FLOAT, samplingAt + 16, s.minP());
-        at.set(ValueLayout.JAVA_INT, samplingAt + 20, s.greedy() ? 1 : 0);
-        at.set(ValueLayout.JAVA_LONG, samplingAt + 24, s.seed());
+        head[0] = Float.floatToRawIntBits(s.repeatPenalty());
+        head[1] = Float.floatToRawIntBits(s.temperature());
+        head[2] = s.topK();
+        head[3] = Float.floatToRawIntBits(s.topP());
+        head[4] = Float.floatToRawIntBits(s.minP());
+        head[5] = s.greedy() ? 1 : 0;
+        putLong(6, s.seed());
+    }
+
+    private void putLong(int to, long value) {
+        head[to] = (int) value;
+        head[to + 1] = (int) (value >>> 32);
     }
 
     /**
@@ -126,9 +142,12 @@ final class BatchTables implements AutoCloseable {
      * @return bytes sent
      */
     long send(GpuStream stream) {
-        MemorySegment.copy(rows, 0, at, ValueLayout.JAVA_INT, 0, ROW / Integer.BYTES * rowCount);
+        long rowsAt = rowsAt(sequences);
+        long selectedAt = rowsAt + (long) ROW * rowCount;
+        MemorySegment.copy(head, 0, at, ValueLayout.JAVA_INT, 0, (int) rowsAt / Integer.BYTES);
+        MemorySegment.copy(rows, 0, at, ValueLayout.JAVA_INT, rowsAt, ROW / Integer.BYTES * rowCount);
         MemorySegment.copy(selected, 0, at, ValueLayout.JAVA_INT, selectedAt, selectedCount);
-        long bytes = sequencesAt + (long) SEQUENCE * sequences;
+        long bytes = selectedAt + (long) Integer.BYTES * selectedCount;
         stream.upload(at, device.address(), bytes);
         return bytes;
     }

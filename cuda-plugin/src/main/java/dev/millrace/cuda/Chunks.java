@@ -73,11 +73,19 @@ final class Chunks {
     }
 
     int rows() {
-        return pieces.stream().mapToInt(Piece::count).sum();
+        int rows = 0;
+        for (Piece piece : pieces) {
+            rows += piece.count;
+        }
+        return rows;
     }
 
     int selected() {
-        return pieces.stream().mapToInt(Piece::selected).sum();
+        int selected = 0;
+        for (Piece piece : pieces) {
+            selected += piece.selected();
+        }
+        return selected;
     }
 
     int sequences() {
@@ -121,6 +129,7 @@ final class Chunks {
 
     /** Describes the chunk to the device. */
     void fill(BatchTables tables) {
+        tables.begin();
         int row = 0;
         int kept = 0;
         for (int s = 0; s < pieces.size(); s++) {

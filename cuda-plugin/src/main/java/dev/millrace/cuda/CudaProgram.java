@@ -135,6 +135,7 @@ final class CudaProgram implements Program {
                     + wanted.width() + " floats: it must have " + bytes);
         }
         use();
+        stream.await();
         run(batch, wanted, given ? target : null);
         stream.await();
         if (observer != null) {
@@ -152,8 +153,10 @@ final class CudaProgram implements Program {
         if (decoder == null) {
             decoder = new Decoder(this, steps);
         }
+        stream.await();
+        decoder.prepare(session, session.position() + prompt.length, sampling);
         int last = run(batch, graph.output(Graph.LOGITS), null);
-        int sampled = decoder.run(session, last, sampling, n, sink);
+        int sampled = decoder.run(session, last, n, sink);
         if (observer != null) {
             marks.reportCalls(observer);
         }
@@ -161,15 +164,17 @@ final class CudaProgram implements Program {
     }
 
     /**
-     * Runs a batch in chunks, and copies the wanted rows to {@code target} unless it is null.
+     * Runs a batch in chunks, and copies the wanted rows to {@code target} unless it is null. No step may be at work.
      *
      * @return rows of the last chunk
      */
     private int run(Batch batch, Value wanted, MemorySegment target) {
         Chunks chunks = new Chunks(batch, chunkFor(batch), wholeSlices, limits.causal());
         long written = 0;
-        while (chunks.next()) {
-            stream.await();
+        for (int chunk = 0; chunks.next(); chunk++) {
+            if (chunk > 0) {
+                stream.await();
+            }
             reserve(chunks, wanted);
             chunks.fill(tables);
             Shape shape = chunks.shape();
@@ -271,7 +276,7 @@ final class CudaProgram implements Program {
             if (marks != null) {
                 marks.node(null);
             }
-            decoder.sample(e, e.address(graph.output(Graph.LOGITS)), shape.sampled());
+            decoder.sample(e, e.address(graph.output(Graph.LOGITS)), shape.sampled(), e.partials());
         }
     }
 

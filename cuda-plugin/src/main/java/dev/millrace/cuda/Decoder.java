@@ -63,15 +63,15 @@ final class Decoder implements AutoCloseable {
     }
 
     /**
-     * Samples after a prompt was processed, and goes on from there.
+     * Samples after {@link #prepare} and the processing of a prompt, and goes on from there.
      *
      * @param rows rows of the prompt's last chunk, of which the last has the logits
      */
-    int run(CudaSession session, int rows, Sampling sampling, int n, Session.TokenSink sink) {
+    int run(CudaSession session, int rows, int n, Session.TokenSink sink) {
         int first = session.position();
         int limit = Math.min(n, session.capacity() - first + 1);
         boolean fused = next != null && program.observer() == null;
-        start(session, rows, first, sampling, fused);
+        start(session, rows, first, fused);
         int queued = 1;
         int sampled = 0;
         try {
@@ -102,25 +102,38 @@ final class Decoder implements AutoCloseable {
             }
             return sampled;
         } finally {
-            stream.await();
+            if (sampled < queued || program.observer() != null) {
+                stream.await(); // else nothing is left to run but the end of the last sampler
+            }
             for (int p = first; p < first + queued; p++) {
                 ring.segment().setAtIndex(ValueLayout.JAVA_INT, p & (RING - 1), NONE);
             }
         }
     }
 
-    private void start(CudaSession session, int rows, int first, Sampling sampling, boolean fused) {
+    /**
+     * Describes a session's first sampling to the device, which takes its time while the prompt is processed.
+     *
+     * @param first the position of the first new token
+     */
+    void prepare(CudaSession session, int first, Sampling sampling) {
+        tables.begin();
         tables.row(0, 0, first - 1, 0, 0);
         tables.selected(0, 0);
         tables.sequence(0, session, 0, 1, first - 1, first);
         tables.sampling(sampling);
         program.sent(tables.send(stream));
+    }
+
+    private void start(CudaSession session, int rows, int first, boolean fused) {
         Value logits = program.graph().output(Graph.LOGITS);
         long at = machine.activations().address(logits);
-        if (logits.rows() == Value.Rows.TOKENS) {
+        boolean all = logits.rows() == Value.Rows.TOKENS;
+        if (all) {
             at += 4L * Activations.ld(logits.width()) * (rows - 1);
         }
-        sample(new Emission(machine, shape(session.kv(), first, 1, fused), tables, null), at, fused);
+        Emission e = new Emission(machine, shape(session.kv(), first, 1, fused), tables, null);
+        sample(e, at, fused, all && rows > 1 ? 0 : machine.bestBlocks());
         program.launched();
     }
 
@@ -134,14 +147,19 @@ final class Decoder implements AutoCloseable {
         return new Shape(Graph.LOGITS, 1, 1, 1, 1, Shape.reach(end), !f16, f16, count, fused);
     }
 
-    /** Launches the sampler; {@code fused}: it looks up the next step's embedding and angles too. */
-    void sample(Emission e, long logits, boolean fused) {
+    /**
+     * Launches the sampler.
+     *
+     * @param fused whether it looks up the next step's embedding and angles too
+     * @param partials blocks that have noted the highest score of their share; 0 for none
+     */
+    void sample(Emission e, long logits, boolean fused, int partials) {
         e.begin()
                 .put(logits)
                 .put(vocabulary)
-                .put(e.partials())
+                .put(partials)
                 .put(tables.sampling())
-                .put(tables.rows())
+                .put(tables.rows(1))
                 .put(tables.sequences())
                 .put(ring.deviceAddress())
                 .put(machine.samplerWork())

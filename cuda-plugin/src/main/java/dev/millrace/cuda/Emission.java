@@ -1,5 +1,6 @@
 package dev.millrace.cuda;
 
+import dev.millrace.core.graph.Graph;
 import dev.millrace.core.graph.Value;
 import dev.millrace.cuda.driver.Arguments;
 import dev.millrace.cuda.driver.Geometry;
@@ -27,7 +28,7 @@ final class Emission {
         this.marks = marks;
         this.stream = machine.stream();
         this.arguments = stream.arguments();
-        this.sampledValue = machine.output(shape.output());
+        this.sampledValue = shape.output().equals(Graph.LOGITS) ? machine.output(Graph.LOGITS) : null;
     }
 
     void run(Iterable<Step> steps) {
@@ -101,21 +102,22 @@ final class Emission {
     }
 
     long selected() {
-        return tables.selected();
+        return tables.selectedAt(shape.sequences(), shape.rows());
     }
 
     BatchTables tables() {
         return tables;
     }
 
-    /** Whether the sampler reads {@code value} next, so that its highest score is worth noting. */
+    /** Whether the sampler may read {@code value} next, so that its highest score is worth noting. */
     boolean samplesFrom(Value value) {
-        return shape.decoding() && value.equals(sampledValue);
+        return rows(value) == 1 && value.equals(sampledValue);
     }
 
-    /** Notes that so many blocks have noted their highest score. */
+    /** Notes that so many blocks note their highest score. */
     void bestOf(int blocks) {
         partials = blocks;
+        machine.bestOf(blocks);
     }
 
     int partials() {
@@ -155,9 +157,9 @@ final class Emission {
     /** struct BatchRef, 40 bytes. */
     void batch() {
         arguments
-                .put(tables.rows())
+                .put(tables.rows(shape.sequences()))
                 .put(tables.sequences())
-                .put(tables.selected())
+                .put(selected())
                 .put(shape.rows())
                 .put(shape.sequences())
                 .put(shape.selected())

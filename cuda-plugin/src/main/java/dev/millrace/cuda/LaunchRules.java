@@ -34,6 +34,9 @@ final class LaunchRules {
     private static final int TILES_THREADS = 384;
     private static final int TILES_QUERIES = 128;
 
+    /** Tokens of a slice up to which every block of attention prepares the keys it needs. */
+    private static final int FEW_QUERIES = 256;
+
     /** Rows of a matrix that are expanded at once end at tiles of every width. */
     private static final int EXPAND_STEP = 1280;
 
@@ -289,6 +292,18 @@ final class LaunchRules {
 
     private boolean attentionTiles(Op.Attention op) {
         return tiles && (op.headDim() == 64 || op.headDim() == 128);
+    }
+
+    /** Whether attention of slices that long appends to the cache in the same launch. */
+    boolean appends(Op.Attention op, RopeRef rope, long kvOffset, int longest) {
+        boolean wholeLanes = rope == null || rope.table().rotaryDim() % (rope.interleaved() ? 8 : 16) == 0;
+        return attentionTiles(op) && op.causal() && longest <= FEW_QUERIES && wholeLanes && kvOffset % 8 == 0;
+    }
+
+    /** Attention of slices of few tokens: blocks of 64 queries of a head. */
+    Geometry attentionOfFew(Op.Attention op, int longest, int sequences) {
+        int shared = op.headDim() / 64 * (8192 + 4 * 16384) + 64;
+        return new Geometry(op.heads(), Math.ceilDiv(longest, 64), sequences, TILES_THREADS, shared);
     }
 
     /** Attention of longer slices: blocks of 64 or 128 queries of a head. */

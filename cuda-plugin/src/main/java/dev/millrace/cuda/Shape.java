@@ -27,6 +27,27 @@ record Shape(
         int tokens,
         boolean sampled) {
 
+    /** Written out, as is {@link #equals}: what a record brings along takes many microseconds before it is compiled. */
+    @Override
+    public int hashCode() {
+        return output.hashCode() + 31 * (rows + 31 * (sequences + 31 * (selected + 31 * (longest + 31 * (reach + 31 * tokens)))));
+    }
+
+    @Override
+    public boolean equals(Object other) {
+        return other instanceof Shape s
+                && output.equals(s.output)
+                && rows == s.rows
+                && sequences == s.sequences
+                && selected == s.selected
+                && longest == s.longest
+                && reach == s.reach
+                && f32Caches == s.f32Caches
+                && f16Caches == s.f16Caches
+                && tokens == s.tokens
+                && sampled == s.sampled;
+    }
+
     /** Whether it is a step of the {@link Decoder}, which has a batch description of its own. */
     boolean decoding() {
         return tokens > 0;
