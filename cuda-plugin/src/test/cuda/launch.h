@@ -128,7 +128,7 @@ inline bool attnTiles(const AttentionArgs& a) { return a.headDim == 64 || a.head
 inline Launch attnTilesLaunch(const AttentionArgs& a) {
     return {dim3(a.heads, ceilDiv(a.b.maxCount, 128), a.b.nSeqs), 384, size_t(a.headDim / 64) * 5 * 16384 + 64};
 }
-// attn_short64, attn_short128 on 9.0, which also append: slices of at most 256 tokens.
+// attn_short64, attn_short128 on 9.0, which also append: slices of at most 128 tokens.
 inline bool attnShort(const AttentionArgs& a) {
     return attnTiles(a) && a.causal && (!a.rope.cs || (a.rope.rotaryDim & (a.rope.interleaved ? 7 : 15)) == 0) && (a.kvOffset & 7) == 0;
 }

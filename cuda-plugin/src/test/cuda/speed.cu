@@ -362,7 +362,7 @@ static void prefillAttention(Model m, int fmt, int T, int kvFmt) {
     }
 }
 
-static int shortAttention = 256;
+static int shortAttention = 128; // tokens up to which attention appends in the same launch
 // All of a prompt of T tokens but the embedding, as one graph: the launches that a program makes, with `rows` logits at the end.
 static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
     const int D = m.hd, W = (m.heads + 2 * m.kvHeads) * D, xf = computeFmt(fmt), kvFmt = fmt == FMT_F32 ? 0 : 1, up = m.llama ? 2 * m.f : m.f, ma = roundUp(T, 128), es = xf == FMT_F32 ? 4 : 2;
@@ -524,7 +524,7 @@ int main(int argc, char** argv) {
             for (int t : {64, 128, 256, 512}) prefillModel(L1B, FMT_BF16, false, t, 1);
             for (int t : {64, 256}) prefillModel(L7B, FMT_Q4_0, false, t, 1);
         }
-        shortAttention = 256;
+        shortAttention = 128;
         prefillModel(GPT2, FMT_F32, true, 128, 1);
     }
     if (want("prompt")) {

@@ -127,7 +127,7 @@ final class Chunks {
                 false);
     }
 
-    /** Describes the chunk to the device. */
+    /** Describes the chunk to the device; the loops' bodies are lean, as a first prompt meets them before they are compiled. */
     void fill(BatchTables tables) {
         tables.begin();
         int row = 0;
@@ -138,13 +138,15 @@ final class Chunks {
             int base = base(piece);
             int length = base - piece.from + of.tokens().length;
             tables.sequence(s, (CudaSession) of.session(), row, piece.count, base, length);
-            for (int i = 0; i < piece.count; i++, row++) {
-                int at = piece.from + i;
-                tables.row(row, of.tokens()[at], base + i, of.types() == null ? 0 : of.types()[at], s);
-                boolean last = at == of.tokens().length - 1;
-                if (of.rows() == Batch.Rows.ALL || (of.rows() == Batch.Rows.LAST && last)) {
-                    tables.selected(kept++, row);
-                }
+            int[] tokens = of.tokens();
+            int[] types = of.types();
+            int position = base - piece.from;
+            int end = piece.from + piece.count;
+            for (int i = piece.from; i < end; i++) {
+                tables.row(row++, tokens[i], position + i, types == null ? 0 : types[i], s);
+            }
+            for (int i = row - piece.selected(); i < row; i++) {
+                tables.selected(kept++, i);
             }
         }
     }

@@ -35,7 +35,7 @@ final class LaunchRules {
     private static final int TILES_QUERIES = 128;
 
     /** Tokens of a slice up to which every block of attention prepares the keys it needs. */
-    private static final int FEW_QUERIES = 256;
+    private static final int FEW_QUERIES = 128;
 
     /** Rows of a matrix that are expanded at once end at tiles of every width. */
     private static final int EXPAND_STEP = 1280;

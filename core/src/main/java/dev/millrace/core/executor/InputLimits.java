@@ -66,19 +66,20 @@ public record InputLimits(int tokens, int positions, int types, boolean causal) 
                 throw new MillraceException("slice " + s + ": position " + end + " is past the model's " + positions
                         + " positions; use fewer tokens");
             }
-            for (int i = 0; i < slice.tokens().length; i++) {
-                range(s, i, "token id", slice.tokens()[i], tokens);
-                if (slice.types() != null) {
-                    range(s, i, "token type", slice.types()[i], types);
-                }
+            range(s, "token id", slice.tokens(), tokens);
+            if (slice.types() != null) {
+                range(s, "token type", slice.types(), types);
             }
         }
     }
 
-    private static void range(int slice, int index, String what, int found, int limit) {
-        if (found < 0 || found >= limit) {
-            throw new MillraceException("slice " + slice + ", token " + index + ": " + what + " " + found
-                    + " is outside the model's 0 to " + (limit - 1));
+    private static void range(int slice, String what, int[] found, int limit) {
+        for (int i = 0; i < found.length; i++) {
+            int id = found[i];
+            if (id < 0 || id >= limit) {
+                throw new MillraceException("slice " + slice + ", token " + i + ": " + what + " " + id
+                        + " is outside the model's 0 to " + (limit - 1));
+            }
         }
     }
 }
