@@ -88,7 +88,7 @@ inline Launch shortLaunch(const LinearArgs& a, int nt, int splits) {
     const int stages = nt == 128 ? 4 : nt == 64 ? 6 : 8;
     return {dim3(ceilDiv(a.m, nt), ceilDiv(a.gated ? roundUp(a.w.n, 128) : a.w.n, 64), splits), 160, size_t(stages) * ((64 + nt) * 128 + 16), splits};
 }
-// The cheaper of tiles and of these, by clocks: fitted to `speed calibrate`, 2% above the best choice on average.
+// The cheaper of tiles and of these, by clocks: fitted to `speed calibrate`.
 enum Kind { TILES, SHORT };
 struct Plan { Kind kind; int width, splits; };
 inline Plan gemmPlan(const LinearArgs& a, int sm) {
