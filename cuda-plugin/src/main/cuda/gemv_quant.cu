@@ -15,22 +15,30 @@ template <int FMT> struct Tile { // what a lane loads of a tile
     u32 s[2 * SCALE_WORDS]; // row g, row g + 8
 };
 
-template <int FMT> __device__ __forceinline__ void loadTile(Tile<FMT>& t, const Weight& w, long long tile, bool valid) {
-    const int V = Tile<FMT>::VECS, lane = threadIdx.x & 31, g = lane >> 2;
-    const uint4* q = static_cast<const uint4*>(w.data) + tile * (V * 32) + lane;
-#pragma unroll
-    for (int v = 0; v < V; v++) t.q[v] = valid ? loadStream(q + v * 32) : make_uint4(0, 0, 0, 0);
-    if (FMT == FMT_Q4_1) {
-        const uint4* s = static_cast<const uint4*>(w.scales) + tile * 16;
-        uint4 p = valid ? __ldg(s + g) : make_uint4(0, 0, 0, 0), r = valid ? __ldg(s + g + 8) : make_uint4(0, 0, 0, 0);
-        t.s[0] = p.x, t.s[1] = p.y, t.s[2] = p.z, t.s[3] = p.w;
-        t.s[4] = r.x, t.s[5] = r.y, t.s[6] = r.z, t.s[7] = r.w;
-    } else {
-        const uint2* s = static_cast<const uint2*>(w.scales) + tile * 16;
-        uint2 p = valid ? __ldg(s + g) : make_uint2(0, 0), r = valid ? __ldg(s + g + 8) : make_uint2(0, 0);
-        t.s[0] = p.x, t.s[1] = p.y, t.s[2] = r.x, t.s[3] = r.y;
+// Where a lane's part of tile 0 lies.
+template <int FMT> struct Stream {
+    const char *q, *s;
+    static const int BYTES = Tile<FMT>::VECS * 512, SCALE_BYTES = FMT == FMT_Q4_1 ? 256 : 128;
+    __device__ __forceinline__ explicit Stream(const Weight& w) {
+        const int lane = threadIdx.x & 31;
+        q = static_cast<const char*>(w.data) + lane * 16;
+        s = static_cast<const char*>(w.scales) + (lane >> 2) * (SCALE_BYTES / 16);
     }
-}
+    __device__ __forceinline__ void load(Tile<FMT>& t, u32 tile) const {
+        const char *from = q + (u64)tile * BYTES, *scales = s + (u64)tile * SCALE_BYTES;
+#pragma unroll
+        for (int v = 0; v < Tile<FMT>::VECS; v++) t.q[v] = loadStream(from + v * 512);
+        if (FMT == FMT_Q4_1) {
+            const uint4 p = __ldg(reinterpret_cast<const uint4*>(scales)), r = __ldg(reinterpret_cast<const uint4*>(scales + SCALE_BYTES / 2));
+            t.s[0] = p.x, t.s[1] = p.y, t.s[2] = p.z, t.s[3] = p.w;
+            t.s[4 % (2 * Tile<FMT>::SCALE_WORDS)] = r.x, t.s[5 % (2 * Tile<FMT>::SCALE_WORDS)] = r.y;
+            t.s[6 % (2 * Tile<FMT>::SCALE_WORDS)] = r.z, t.s[7 % (2 * Tile<FMT>::SCALE_WORDS)] = r.w;
+        } else {
+            const uint2 p = __ldg(reinterpret_cast<const uint2*>(scales)), r = __ldg(reinterpret_cast<const uint2*>(scales + SCALE_BYTES / 2));
+            t.s[0] = p.x, t.s[1] = p.y, t.s[2] = r.x, t.s[3] = r.y;
+        }
+    }
+};
 
 // Operand bytes of a step of 16 columns: row g in `even`, row g + 8 in `odd`. Q4: columns 2t, 2t+8, 2t+1, 2t+9, as 16 q (Q4_0,
 // q signed) or q (Q4_1); Q8: columns 2t, 2t+1, 2t+8, 2t+9.
@@ -72,26 +80,30 @@ struct Staged {
 // acc += rows 2g, 2g + 1 of the tile times x; lane t of a quad holds bytes 0, 1 (t even) or 2 of row t / 2 of x (+ 2 in the
 // second call).
 template <int FMT>
-__device__ __forceinline__ void multiply(const Tile<FMT>& tile, const u32* digits, float4 scales, const float* sums, float acc[2]) {
+__device__ __forceinline__ void multiply(const Tile<FMT>& tile, u32 digits, u32 scales, u32 sums, float acc[2]) { // in shared memory
     const float magic = 12582912.f; // 1.5 * 2^23: as an integer accumulator it counts in the last bit
     const int m = 0x4b400000;
-    const float scale[4] = {scales.x, scales.y, scales.z, scales.w};
+    uint2 x[4];
+    float scale[4], sum[4];
+#pragma unroll
+    for (int b = 0; b < 4; b++) asm volatile("ld.shared.v2.u32 {%0,%1}, [%2];" : "=r"(x[b].x), "=r"(x[b].y) : "r"(digits + b * BLOCK_WORDS * 4));
+    asm volatile("ld.shared.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(scale[0]), "=f"(scale[1]), "=f"(scale[2]), "=f"(scale[3]) : "r"(scales));
+    if (FMT == FMT_Q4_1) asm volatile("ld.shared.v4.f32 {%0,%1,%2,%3}, [%4];" : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3]) : "r"(sums));
 #pragma unroll
     for (int b = 0; b < 4; b++) {
-        const uint2 x = *reinterpret_cast<const uint2*>(digits + b * BLOCK_WORDS);
         u32 a0, a1, a2, a3;
         operands(tile, 2 * b, a0, a1);
         operands(tile, 2 * b + 1, a2, a3);
         int c0, c1, c2, c3;
-        asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
-                     : "=r"(c0), "=r"(c1), "=r"(c2), "=r"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(x.x), "r"(x.y), "r"(m));
+        asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%10,%10,%10,%10};"
+                     : "=r"(c0), "=r"(c1), "=r"(c2), "=r"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(x[b].x), "r"(x[b].y), "r"(m));
         const float even = fmaf(__int_as_float(c1) - magic, 256.f, __int_as_float(c0) - magic) * scale[b];
         const float odd = fmaf(__int_as_float(c3) - magic, 256.f, __int_as_float(c2) - magic) * scale[b];
         if (FMT == FMT_Q4_1) {
             float2 lo = f16Pair(tile.s[b]), hi = f16Pair(tile.s[(4 + b) % (2 * Tile<FMT>::SCALE_WORDS)]);
-            const float sum = (threadIdx.x & 1) == 0 ? sums[b] : 0.f; // once, in the even lanes
-            acc[0] += lo.x * even + lo.y * sum;
-            acc[1] += hi.x * odd + hi.y * sum;
+            const float once = (threadIdx.x & 1) == 0 ? sum[b] : 0.f; // in the even lanes
+            acc[0] += lo.x * even + lo.y * once;
+            acc[1] += hi.x * odd + hi.y * once;
         } else {
             float2 lo = f16Pair(tile.s[b >> 1]), hi = f16Pair(tile.s[2 + (b >> 1)]);
             acc[0] += (b & 1 ? lo.y : lo.x) * even;
@@ -122,32 +134,51 @@ struct Quad {
     }
 };
 
-// Mean and 1 / deviation of a row of x of k columns (a multiple of 32), of which a thread holds a part.
-__device__ __forceinline__ float2 rowStats(const float* x, int k, float eps, float2* stats) {
+#define AT_ONCE 2 // quads of x that a thread holds
+struct Quads {
+    Quad v[AT_ONCE];
+    // Quads i, i + step, ...; zeros past the end.
+    __device__ __forceinline__ void load(const float* p, int i, int step, int k, bool fresh) {
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) v[j].load(p, i + j * step, k, fresh);
+    }
+};
+
+// Mean and 1 / deviation of a row of x of k columns (a multiple of 32), of which a thread holds a part; `first`: its first quads.
+template <int WARPS> __device__ __forceinline__ float2 rowStats(const float* x, const Quads& first, int k, float eps, float2* stats) {
+    const int STEP = WARPS * 32;
     float sum = 0, n = 0, sq = 0;
-    for (int i = threadIdx.x; i < k / 4; i += GEMV_THREADS) {
-        Quad q;
-        q.load(x, i, k, true);
-        sum += q.sum(), n += 4;
+    Quads q = first;
+#pragma unroll 1
+    for (int i = threadIdx.x;;) {
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) sum += q.v[j].sum(), n += i + j * STEP < k / 4 ? 4 : 0;
+        i += AT_ONCE * STEP;
+        if (i >= k / 4) break;
+        q.load(x, i, STEP, k, true);
     }
     sum = warpSum(sum), n = warpSum(n);
     const float mean = n > 0 ? __fdividef(sum, n) : 0;
-    for (int i = threadIdx.x; i < k / 4; i += GEMV_THREADS) {
-        Quad q;
-        q.load(x, i, k, true);
-        sq += q.squares(mean);
+    q = first;
+#pragma unroll 1
+    for (int i = threadIdx.x;;) {
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) sq += i + j * STEP < k / 4 ? q.v[j].squares(mean) : 0;
+        i += AT_ONCE * STEP;
+        if (i >= k / 4) break;
+        q.load(x, i, STEP, k, true);
     }
     sq = warpSum(sq);
     if ((threadIdx.x & 31) == 0) stats[threadIdx.x >> 5] = make_float2(sum, sq);
     __syncthreads();
     float total = 0, squares = 0;
-#pragma unroll
-    for (int w = 0; w < GEMV_WARPS; w++) total += stats[w].x;
+#pragma unroll 4
+    for (int w = 0; w < WARPS; w++) total += stats[w].x;
     const float inverse = __fdividef(1.f, float(k));
     total *= inverse;
-#pragma unroll
-    for (int w = 0; w < GEMV_WARPS; w++) { // Chan et al., 1983
-        const int quads = k / 4, own = quads / GEMV_THREADS * 32 + min(32, max(0, quads % GEMV_THREADS - w * 32));
+#pragma unroll 4
+    for (int w = 0; w < WARPS; w++) { // Chan et al., 1983
+        const int quads = k / 4, own = quads / STEP * 32 + min(32, max(0, quads % STEP - w * 32));
         const float d = own > 0 ? __fdividef(stats[w].x, 4.f * own) - total : 0;
         squares += stats[w].y + 4.f * own * d * d;
     }
@@ -155,32 +186,45 @@ __device__ __forceinline__ float2 rowStats(const float* x, int k, float eps, flo
 }
 
 // Row m of x: normalized (but for the factor of a root mean square), and each block brought to integers of at most 2^22 and
-// cut into bytes. The 8 threads of a block are neighbours in a warp.
-template <int FMT> __device__ __forceinline__ void stageDigits(const LinearArgs& a, int row, int m, const Staged& staged, float2* stats) {
-    const int k = a.w.k, ld = a.w.ld, AT_ONCE = 4;
+// cut into bytes. The 8 threads of a block are neighbours in a warp. `gain`: the norm's weights of the thread's first quads,
+// ones without a norm. Whatever is next is asked for while these are cut, in code as short as it can be: it runs once.
+template <int FMT, int WARPS>
+__device__ __forceinline__ void stageDigits(const LinearArgs& a, int row, int m, const Staged& staged, float2* stats, Quads gain) {
+    const int k = a.w.k, ld = a.w.ld, STEP = WARPS * 32;
     const float* x = static_cast<const float*>(a.x) + (long long)row * a.ldx;
-    const bool rms = a.norm.kind == NORM_RMS, layer = a.norm.kind == NORM_LAYER;
+    u32* digits = staged.digits + m * (ld / 32 * BLOCK_WORDS);
+    float *scales = staged.scales + m * (ld / 32), *sums = staged.sums + m * (ld / 32);
+    const bool layer = a.norm.kind == NORM_LAYER;
+    Quads q;
+    q.load(x, threadIdx.x, STEP, k, true);
     float2 l = make_float2(0, 1);
-    if (layer) l = rowStats(x, k, a.norm.eps, stats);
+    if (layer) l = rowStats<WARPS>(x, q, k, a.norm.eps, stats);
     float sq = 0;
 #pragma unroll 1
-    for (int base = threadIdx.x; base < ld / 4; base += AT_ONCE * GEMV_THREADS) {
-        Quad q[AT_ONCE];
-#pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) q[j].load(x, base + j * GEMV_THREADS, k, true);
+    for (int base = threadIdx.x;;) {
 #pragma unroll
         for (int j = 0; j < AT_ONCE; j++) {
-            const int i = base + j * GEMV_THREADS;
-            if (i >= ld / 4) break; // whole warps: ld is a multiple of 128
-            float* v = q[j].v;
-            if (rms || layer) {
-                Quad w, b = {};
-                w.load(a.norm.w, i, k, false);
-                if (a.norm.b) b.load(a.norm.b, i, k, false);
-                if (rms) sq += q[j].squares(0);
+            float* v = q.v[j].v;
+            sq += q.v[j].squares(0);
+            if (layer) {
+                Quad b = {};
+                if (a.norm.b) b.load(a.norm.b, base + j * STEP, k, false);
 #pragma unroll
-                for (int e = 0; e < 4; e++) v[e] = rms ? v[e] * w.v[e] : Quad::column(i) < k ? (v[e] - l.x) * l.y * w.v[e] + b.v[e] : 0;
+                for (int e = 0; e < 4; e++) v[e] = (v[e] - l.x) * l.y * gain.v[j].v[e] + b.v[e]; // past the end: weights are 0
+            } else {
+#pragma unroll
+                for (int e = 0; e < 4; e++) v[e] *= gain.v[j].v[e];
             }
+        }
+        const Quads now = q;
+        const int after = base + AT_ONCE * STEP;
+        q.load(x, after, STEP, k, true);
+        if (a.norm.kind != NORM_NONE) gain.load(a.norm.w, after, STEP, k, false);
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) {
+            const int i = base + j * STEP;
+            const float* v = now.v[j].v;
+            float sum = 0;
             float top = fmaxf(fmaxf(fabsf(v[0]), fabsf(v[1])), fmaxf(fabsf(v[2]), fabsf(v[3])));
 #pragma unroll
             for (int o = 4; o; o >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
@@ -189,107 +233,115 @@ template <int FMT> __device__ __forceinline__ void stageDigits(const LinearArgs&
             const float scale = __uint_as_float((275u << 23) - exponent);
             u32 d[4];
 #pragma unroll
-            for (int e = 0; e < 4; e++) { // 1.5 * 2^23 + integer; its bytes, each less 128
-                d[e] = (__float_as_uint(fmaf(v[e], scale, 12582912.f)) - (0x4b400000u - 0x808080u)) ^ 0x808080u;
+            for (int e = 0; e < 4; e++) { // 1.5 * 2^23 + integer, as one whose bytes less 128 each make it up
+                d[e] = __float_as_uint(fmaf(v[e], scale, 12582912.f)) + (0x808080u - 0x4b400000u);
             }
-            u32* to = staged.digits + (m * (ld / 32) + (i >> 3)) * BLOCK_WORDS + (i & 3) * 2 + (i >> 2 & 1);
-            // byte order: operands()
-            const int A = 0, B = FMT == FMT_Q8_0 ? 1 : 2, C = FMT == FMT_Q8_0 ? 2 : 1;
-            const u32 p = __byte_perm(d[A], d[B], 0x5140), r = __byte_perm(d[C], d[3], 0x5140);
-            to[0] = __byte_perm(p, r, 0x5410);
-            to[8] = __byte_perm(p, r, 0x7632);
-            to[16] = __byte_perm(__byte_perm(d[A], d[B], 0x0062), __byte_perm(d[C], d[3], 0x0062), 0x5410);
-            float sum = 0;
             if (FMT == FMT_Q4_1) {
-                sum = q[j].sum();
+                sum = now.v[j].sum();
 #pragma unroll
                 for (int o = 4; o; o >>= 1) sum += __shfl_xor_sync(~0u, sum, o);
             }
+            if (i >= ld / 4) continue;
+            u32* to = digits + (i >> 3) * BLOCK_WORDS + (i & 3) * 2 + (i >> 2 & 1);
+            // byte order: operands()
+            const int A = 0, B = FMT == FMT_Q8_0 ? 1 : 2, C = FMT == FMT_Q8_0 ? 2 : 1;
+            const u32 p = __byte_perm(d[A], d[B], 0x5140), r = __byte_perm(d[C], d[3], 0x5140);
+            to[0] = __byte_perm(p, r, 0x5410) ^ 0x80808080u;
+            to[8] = __byte_perm(p, r, 0x7632) ^ 0x80808080u;
+            to[16] = __byte_perm(__byte_perm(d[A], d[B], 0x0062), __byte_perm(d[C], d[3], 0x0062), 0x5410) ^ 0x80808080u;
             if ((i & 7) == 0) {
                 const u32 unit = exponent - (21u << 23) - (FMT == FMT_Q4_0 ? 4u << 23 : 0); // Q4_0's operands are 16 q
-                staged.scales[m * (ld / 32) + (i >> 3)] = exponent == 0x7f800000u ? NAN : __uint_as_float(unit); // no finite x
-                if (FMT == FMT_Q4_1) staged.sums[m * (ld / 32) + (i >> 3)] = sum;
+                scales[i >> 3] = exponent == 0x7f800000u ? NAN : __uint_as_float(unit); // no finite x
+                if (FMT == FMT_Q4_1) sums[i >> 3] = sum;
             }
         }
+        base = after;
+        if (base >= ld / 4) break;
     }
-    if (!rms) return;
+    if (a.norm.kind != NORM_RMS) return;
     sq = warpSum(sq);
     if ((threadIdx.x & 31) == 0) stats[threadIdx.x >> 5] = make_float2(0, sq);
 }
 
-// MANY: there may be more than two rows of x at once.
-template <int FMT, bool MANY> __device__ __forceinline__ void gemv(const LinearArgs& a) {
+#define MOST_WARPS 16
+
+// MANY: there may be more than two rows of x at once. The warps that share rows (kSlices of them) meet at a barrier of their own.
+template <int FMT, bool MANY, int WARPS> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     extern __shared__ __align__(16) u32 staged[];
-    __shared__ float partial[2][GEMV_WARPS][16][4], undo[4];
-    __shared__ float2 stats[4][GEMV_WARPS];
-    __shared__ __align__(8) u32 zeros[4 * BLOCK_WORDS]; // the fourth digit
-    __shared__ u64 bests[GEMV_WARPS];
-    Mark mark{a.mark};
+    const int XROWS = MANY ? 4 : 2;
+    __shared__ struct {
+        float partial[2][WARPS][16][XROWS], undo[WARPS][4];
+        float2 stats[XROWS][WARPS];
+        u64 bests[WARPS];
+        u32 zeros[4 * BLOCK_WORDS]; // the fourth digit
+    } shared;
     const int DEPTH = FMT == FMT_Q8_0 ? 2 : 4; // tiles a lane has in flight
-    const int ld = a.w.ld, ks = a.kSlices, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    const int mt = min(4, int(dynamicShared()) / Staged::rowBytes<FMT>(ld)), rowWords = ld * 3 / 4;
-    const Staged x = {staged, reinterpret_cast<float*>(staged) + mt * rowWords, reinterpret_cast<float*>(staged) + mt * (rowWords + ld / 32)};
-    if (threadIdx.x < 4 * BLOCK_WORDS) zeros[threadIdx.x] = 0;
-    const int slice = warp & (ks - 1), perBlock = GEMV_WARPS / ks, total = gridDim.x * perBlock;
-    const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS;
-    const int turns = (colTiles + ks * DEPTH - 1) / (ks * DEPTH); // of the ring, for a row tile
-    const int rounds = (rowTiles + total - 1) / total, own = blockIdx.x * perBlock + warp / ks;
-    const int outputs = 16 * mt; // of a row tile; thread e of its warps makes output e, e + 32 ks, ...
-    const int e0 = slice * 32 + lane;
+    Mark mark{a.mark};
+    const int ld = a.w.ld, ks = a.kSlices, shift = __ffs(ks) - 1, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+    const int slice = warp & (ks - 1), team = warp >> shift, perBlock = WARPS >> shift, total = gridDim.x * perBlock;
+    const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS, own = blockIdx.x * perBlock + team;
+    const Stream<FMT> stream(a.w);
 #pragma unroll 1
-    for (int m0 = 0; m0 < a.m; m0 += mt) {
+    for (int m0 = 0, mt; m0 < a.m; m0 += mt) {
         Tile<FMT> ring[DEPTH];
-        auto fetch = [&](int d, int row, int turn) {
-            int kt = (turn * DEPTH + d) * ks + slice;
-            loadTile(ring[d], a.w, (long long)row * colTiles + kt, row < rowTiles && kt < colTiles);
+        auto fetch = [&](int d, int row, int kt) { // what is not there is not multiplied
+            if (row < rowTiles && kt < colTiles) stream.load(ring[d], row * colTiles + kt);
         };
 #pragma unroll
-        for (int d = 0; d < DEPTH; d++) fetch(d, own, 0);
+        for (int d = 0; d < DEPTH; d++) fetch(d, own, d * ks + slice);
+        Quads gain;
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; j++) gain.v[j] = {1, 1, 1, 1};
+        if (a.norm.kind != NORM_NONE) gain.load(a.norm.w, threadIdx.x, WARPS * 32, a.w.k, false);
+        const int e0 = slice * 32 + lane, rowBytes = Staged::rowBytes<FMT>(ld), rowWords = ld * 3 / 4;
         Epilogue epilogue;
         epilogue.loadBias(a, own * 16 + (e0 & 15) - (a.gated ? e0 & 1 : 0));
-        const u32 touched = touchNorm(a);
+        mt = int(dynamicShared()) >= 4 * rowBytes ? 4 : int(dynamicShared()) >= 2 * rowBytes ? 2 : 1;
+        const int outputs = 16 * mt; // of a row tile; thread e of its warps makes output e, e + 32 ks, ...
+        const Staged x = {staged, reinterpret_cast<float*>(staged) + mt * rowWords, reinterpret_cast<float*>(staged) + mt * (rowWords + ld / 32)};
+        if (threadIdx.x < 4 * BLOCK_WORDS) shared.zeros[threadIdx.x] = 0;
         dependencyWait();
         dependentsLaunch();
         if (e0 < outputs) epilogue.loadResidual(a, m0 + (e0 >> 4), own * 16 + (e0 & 15));
-        if (touched == 0x7fabcdefu) staged[0] = 0; // never
 #pragma unroll 1
-        for (int m = 0; m < mt && m0 + m < a.m; m++) stageDigits<FMT>(a, m0 + m, m, x, stats[m]);
+        for (int m = 0; m < mt && m0 + m < a.m; m++) stageDigits<FMT, WARPS>(a, m0 + m, m, x, shared.stats[m], gain);
         __syncthreads();
-        if (int(threadIdx.x) < mt) { // what a sum still lacks: read after the next barrier
+        if (slice == 0 && lane < mt) { // what a sum still lacks: read after the next barrier
             float sq = 0;
-#pragma unroll
-            for (int w = 0; w < GEMV_WARPS; w++) sq += stats[threadIdx.x][w].y;
-            undo[threadIdx.x] = a.norm.kind == NORM_RMS ? rsqrtf(__fdividef(sq, float(a.w.k)) + a.norm.eps) : 1.f;
+#pragma unroll 4
+            for (int w = 0; w < WARPS; w++) sq += shared.stats[lane][w].y;
+            shared.undo[team][lane] = a.norm.kind == NORM_RMS ? rsqrtf(__fdividef(sq, float(a.w.k)) + a.norm.eps) : 1.f;
         }
-        if (ks == 1) __syncthreads();
         // the lane's column of the mma: byte g & 3 of row g / 4 of x; rows that are not there repeat others and are not used
         const bool digit = (g & 3) < 3;
-        const int stride = digit ? 4 * BLOCK_WORDS : 0, lanePart = (g & 3) * 8 + t * 2;
-        const u32* column0 = digit ? x.digits + min(g >> 2, mt - 1) * rowWords + lanePart : zeros;
-        const u32* column1 = digit ? x.digits + min(2 + (g >> 2), mt - 1) * rowWords + lanePart : zeros;
-        const int row0 = min(t >> 1, mt - 1) * (ld / 32), row1 = min(2 + (t >> 1), mt - 1) * (ld / 32);
+        const int stride = digit ? 16 * BLOCK_WORDS : 0, lanePart = (g & 3) * 8 + t * 2;
+        auto at = [](const void* p) { return u32(__cvta_generic_to_shared(p)); };
+        const u32 column0 = at(digit ? x.digits + min(g >> 2, mt - 1) * rowWords + lanePart : shared.zeros);
+        const u32 column1 = at(digit ? x.digits + min(2 + (g >> 2), mt - 1) * rowWords + lanePart : shared.zeros);
+        const u32 row0 = min(t >> 1, mt - 1) * (ld / 8), row1 = min(2 + (t >> 1), mt - 1) * (ld / 8), scales = at(x.scales), sums0 = at(x.sums);
         const float weight = t & 1 ? 65536.f : 1.f; // of the lane's bytes
         u64 best[2] = {}; // of the thread's first output a tile, and of its second (another row of x)
-        int row = own;
+        bool odd = false;
 #pragma unroll 1
-        for (int round = 0; round < rounds; round++, row += total) {
+        for (int row = own; row < rowTiles; row += total, odd = !odd) {
             float acc[2] = {}, acc2[2] = {}; // rows 0, 1 and 2, 3 of x
 #pragma unroll 1
-            for (int turn = 0; turn < turns; turn++) {
-                const bool lastTurn = turn + 1 == turns;
+            for (int kt0 = slice; kt0 < colTiles;) {
+                const int after = kt0 + DEPTH * ks, nextRow = after < colTiles ? row : row + total, next = after < colTiles ? after : slice;
 #pragma unroll
                 for (int d = 0; d < DEPTH; d++) { // the code of a tile exists DEPTH times, that of the epilogue once
-                    int kt = (turn * DEPTH + d) * ks + slice;
+                    const int kt = kt0 + d * ks;
                     if (kt < colTiles) {
-                        multiply(ring[d], column0 + kt * stride, *reinterpret_cast<const float4*>(x.scales + row0 + kt * 4), x.sums + row0 + kt * 4, acc);
+                        multiply(ring[d], column0 + kt * stride, scales + row0 + kt * 16, sums0 + row0 + kt * 16, acc);
                         if (MANY) {
-                            multiply(ring[d], column1 + kt * stride, *reinterpret_cast<const float4*>(x.scales + row1 + kt * 4), x.sums + row1 + kt * 4, acc2);
+                            multiply(ring[d], column1 + kt * stride, scales + row1 + kt * 16, sums0 + row1 + kt * 16, acc2);
                         }
                     }
-                    fetch(d, lastTurn ? row + total : row, lastTurn ? 0 : turn + 1);
+                    fetch(d, nextRow, next + d * ks);
                 }
+                kt0 = after;
             }
-            float(*sums)[16][4] = partial[round & 1];
+            float(*sums)[16][XROWS] = shared.partial[odd];
 #pragma unroll
             for (int i = 0; i < 2; i++) {
                 float p = acc[i] * weight, q = acc2[i] * weight;
@@ -300,13 +352,13 @@ template <int FMT, bool MANY> __device__ __forceinline__ void gemv(const LinearA
                     if (MANY) sums[warp][g * 2 + i][2 + (t >> 1)] = q;
                 }
             }
-            if (ks > 1) __syncthreads();
+            if (ks > 1) asm volatile("bar.sync %0, %1;" ::"r"(1 + team), "r"(ks * 32) : "memory");
             else __syncwarp();
 #pragma unroll 1
-            for (int e = e0; e < outputs && row < rowTiles; e += ks * 32) {
+            for (int e = e0; e < outputs; e += ks * 32) {
                 const int r = e & 15, m = e >> 4, n = row * 16 + r;
                 if (m0 + m >= a.m || n >= a.w.n || (a.gated && (r & 1))) continue;
-                if (round > 0 || e != e0) {
+                if (row != own || e != e0) {
                     epilogue.loadBias(a, n);
                     epilogue.loadResidual(a, m0 + m, n);
                 }
@@ -315,7 +367,7 @@ template <int FMT, bool MANY> __device__ __forceinline__ void gemv(const LinearA
                     v += sums[warp - slice + s][r][m];
                     if (a.gated) up += sums[warp - slice + s][r + 1][m];
                 }
-                epilogue.finish(a, m0 + m, n, v * undo[m], up * undo[m], best[e != e0]);
+                epilogue.finish(a, m0 + m, n, v * shared.undo[team][m], up * shared.undo[team][m], best[e != e0]);
             }
             if (ks == 1) __syncwarp();
         }
@@ -323,18 +375,19 @@ template <int FMT, bool MANY> __device__ __forceinline__ void gemv(const LinearA
 #pragma unroll 1
             for (int m = 0; m < mt && m0 + m < a.m; m++) {
                 u64 b = e0 >= outputs ? 0 : m == e0 >> 4 ? best[0] : m == (e0 >> 4) + 2 * ks ? best[1] : 0;
-                publishBest(a, m0 + m, b, bests);
+                publishBest<WARPS>(a, m0 + m, b, shared.bests);
             }
         }
         __syncthreads();
     }
 }
 
-template <int FMT> __device__ __forceinline__ void gemvFew(const LinearArgs& a) {
-    if (a.m > 2) gemv<FMT, true>(a);
-    else gemv<FMT, false>(a);
-}
-
-extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q8_0(const __grid_constant__ LinearArgs a) { gemvFew<FMT_Q8_0>(a); }
-extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q4_0(const __grid_constant__ LinearArgs a) { gemvFew<FMT_Q4_0>(a); }
-extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_q4_1(const __grid_constant__ LinearArgs a) { gemvFew<FMT_Q4_1>(a); }
+// gemv_F: at most two rows of x; gemv_F_many: up to 8; gemv_F_wide: at most two, in one block of 16 warps an SM, which stages
+// x once where two blocks would do it each. Kernels of their own: as branches of one they spill registers.
+#define KERNELS(NAME, FMT) \
+    extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) NAME(const __grid_constant__ LinearArgs a) { gemv<FMT, false, GEMV_WARPS>(a); } \
+    extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) NAME##_many(const __grid_constant__ LinearArgs a) { gemv<FMT, true, GEMV_WARPS>(a); } \
+    extern "C" __global__ void __launch_bounds__(MOST_WARPS * 32, 1) NAME##_wide(const __grid_constant__ LinearArgs a) { gemv<FMT, false, MOST_WARPS>(a); }
+KERNELS(gemv_q8_0, FMT_Q8_0)
+KERNELS(gemv_q4_0, FMT_Q4_0)
+KERNELS(gemv_q4_1, FMT_Q4_1)

@@ -121,7 +121,7 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
         }
         CU(cudaMemset(dy.p, 0xff, dy.n * 4));
     }
-    launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt), l, a);
+    launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt, a.m, l), l, a);
     verify(name);
     if (a.best) {
         auto b = best.host();
@@ -147,6 +147,9 @@ static void linears() {
             {1, 37, q ? 96 : 41, true, true, false, true, ACT_GELU}, {1, 7, q ? 32 : 3, false, false, true, true, ACT_TANH},
             {2, 300, 1056, true, true, false, true, ACT_NONE}, {3, 129, 4128, true, false, true, false, ACT_SILU},
             {4, 96, 8192, true, true, false, true, ACT_NONE}, {5, 1000, 768, true, true, false, true, ACT_GELU},
+            {1, 4003, 4128, true, true, false, true, ACT_NONE}, {2, 3301, 11008, false, true, false, true, ACT_NONE},
+            {2, 1711, 2208, true, true, true, false, ACT_SILU}, {1, 5000, 4096, true, false, true, false, ACT_SILU},
+            {1, 20011, 2144, true, false, false, false, ACT_NONE}, {3, 2200, 4096, true, false, false, true, ACT_NONE},
             {8, 515, 11008, true, false, false, false, ACT_NONE}, {8, 33, q ? 160 : 130, true, true, true, true, ACT_GELU},
         };
         for (auto& c : cases)

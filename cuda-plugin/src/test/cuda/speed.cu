@@ -1,5 +1,6 @@
 // Times the kernels in the shapes of real models, as CUDA graphs with programmatic dependent launch, beside the card's own
-// roofs of the same run. usage: speed [roof|decode|gemm|prefill]...
+// roofs of the same run. usage: speed [roof|decode|sweep|gemm|prompt|prefill]... or speed one 7b|1b|gpt2 q4_0|q8_0|bf16 POSITION
+// [parts]. FMT=4: the sweeps of that format only; COPIES=1: of one matrix, which L2 holds if it can.
 #include "harness.h"
 cudaStream_t stream;
 int sms, failures;
@@ -141,7 +142,7 @@ struct Decoder {
         if (wantBest) a.best = best.p;
         Launch l = gemvLaunch(a, sms);
         lastGrid = l.grid.x;
-        launch(gemvOf(fmt), l, a);
+        launch(gemvOf(fmt, a.m, l), l, a);
     }
     unsigned lastGrid = 0;
     void attention(int layer) {
@@ -201,28 +202,32 @@ static void decodeModel(Model m, int fmt, int pos, bool parts) {
 
 // Sweeps the slices of a matrix in the decode chain's surroundings: a norm'd linear and its consumer.
 static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated) {
-    const int copies = 12;
+    const int copies = getenv("COPIES") ? atoi(getenv("COPIES")) : 12;
+    auto again = [&](std::function<void(int)> f) { for (int i = 0; i < 12; i++) f(i % copies); };
     std::vector<Mat*> w;
     for (int i = 0; i < copies; i++) w.push_back(new Mat(n, k, fmt));
     Dev<float> vec(std::vector<float>(65536 * 4, 0.5f)), x(65536), y(262144);
-    struct R { float us; int ks, grid; };
+    struct R { float us; int ks, grid, warps; };
     std::vector<R> all;
     const bool quant = fmt >= FMT_Q8_0;
     LinearArgs a = {};
     a.w = w[0]->w, a.x = x.p, a.y = y.p, a.m = 1, a.ldx = roundUp(k, 64), a.ldy = a.ldr = n, a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.bias = vec.p;
     if (norm) a.norm = {vec.p, vec.p, 1e-5f, NORM_LAYER, k, 0};
     Launch rule = gemvLaunch(a, sms);
-    R ruled = {0, a.kSlices, (int)rule.grid.x};
-    for (int ks = 1; ks <= 8; ks *= 2) {
-        if (ks > 1 && ks * (quant ? 128 : 256) > 2 * k) continue;
-        Launch l = gemvLaunch(a, sms, ks);
-        float ms = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(gemvOf(fmt), l, a); } }, 10, 1) / copies;
-        all.push_back({ms * 1e3f, ks, (int)l.grid.x});
+    R ruled = {0, a.kSlices, (int)rule.grid.x, rule.block / 32};
+    for (int warps : {8, 16}) {
+        if (!quant && warps > 8) continue;
+        for (int ks = 1; ks <= warps; ks *= 2) {
+            if (ks > 1 && ks * (quant ? 128 : 256) > 2 * k) continue;
+            Launch l = gemvLaunch(a, sms, ks, warps);
+            float ms = timeGraph([&] { again([&](int i) { a.w = w[i]->w; launch(gemvOf(fmt, a.m, l), l, a); }); }, 10, 1) / 12;
+            all.push_back({ms * 1e3f, ks, (int)l.grid.x, warps});
+        }
     }
     std::sort(all.begin(), all.end(), [](R p, R q) { return p.us < q.us; });
     printf("sweep %-16s %-5s n %6d k %5d %6.2f us of bytes:", what, fmtName(fmt), n, k, w[0]->bytes / readRoof / 1e3);
-    for (int i = 0; i < 5 && i < (int)all.size(); i++) printf("  %.2f (ks%d g%d)", all[i].us, all[i].ks, all[i].grid);
-    for (auto& r : all) if (r.ks == ruled.ks && r.grid == ruled.grid) printf("  rule %.2f (ks%d g%d)", r.us, r.ks, r.grid);
+    for (int i = 0; i < 5 && i < (int)all.size(); i++) printf("  %.2f (w%d ks%d g%d)", all[i].us, all[i].warps, all[i].ks, all[i].grid);
+    for (auto& r : all) if (r.ks == ruled.ks && r.warps == ruled.warps) printf("  rule %.2f (w%d ks%d g%d)", r.us, r.warps, r.ks, r.grid);
     printf("\n");
     for (auto* p : w) delete p;
 }
@@ -392,7 +397,7 @@ static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
         a.bias = bias ? vec.p : nullptr, a.residual = residual ? (float*)y : nullptr, a.work = work.p, a.counters = counters.p;
         if (count <= 8) {
             a.xFmt = FMT_F32;
-            launch(gemvOf(fmt), gemvLaunch(a, sms), a);
+            launch(gemvOf(fmt, a.m, gemvLaunch(a, sms)), gemvLaunch(a, sms), a);
         } else if (old || strict) {
             launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a);
         } else {
@@ -465,6 +470,12 @@ int main(int argc, char** argv) {
         decodeModel(GPT2, FMT_Q8_0, 128, false);
         decodeModel(L1B, FMT_Q8_0, 128, false);
     }
+    if (argc > 1 && !strcmp(argv[1], "one")) { // one model fmt pos
+        Model m = !strcmp(argv[2], "gpt2") ? GPT2 : !strcmp(argv[2], "1b") ? L1B : L7B;
+        int fmt = !strcmp(argv[3], "bf16") ? FMT_BF16 : !strcmp(argv[3], "q8_0") ? FMT_Q8_0 : FMT_Q4_0;
+        decodeModel(m, fmt, atoi(argv[4]), argc > 5);
+        return 0;
+    }
     if (argc > 1 && !strcmp(argv[1], "probe")) { // one layer's step, for ncu: probe [1b|7b|gpt2] [bf16|q4_0] [position]
         Model m = !strcmp(argv[2], "gpt2") ? GPT2 : !strcmp(argv[2], "1b") ? L1B : L7B;
         m.layers = 1;
@@ -478,12 +489,17 @@ int main(int argc, char** argv) {
         }
     }
     if (want("sweep")) {
-        sweep("gpt2 qkv", FMT_BF16, 2304, 768, true, false);
-        sweep("gpt2 o", FMT_BF16, 768, 768, false, false);
-        sweep("gpt2 up", FMT_BF16, 3072, 768, true, false);
-        sweep("gpt2 down", FMT_BF16, 768, 3072, false, false);
-        sweep("gpt2 head", FMT_BF16, 50257, 768, true, false);
+        auto skip = [](int fmt) { return getenv("FMT") && atoi(getenv("FMT")) != fmt; };
+        for (int fmt : {FMT_BF16, FMT_Q8_0}) {
+            if (skip(fmt)) continue;
+            sweep("gpt2 qkv", fmt, 2304, 768, true, false);
+            sweep("gpt2 o", fmt, 768, 768, false, false);
+            sweep("gpt2 up", fmt, 3072, 768, true, false);
+            sweep("gpt2 down", fmt, 768, 3072, false, false);
+            sweep("gpt2 head", fmt, 50257, 768, true, false);
+        }
         for (int fmt : {FMT_BF16, FMT_Q4_0}) {
+            if (skip(fmt)) continue;
             sweep("1b qkv", fmt, 3072, 2048, true, false);
             sweep("1b o", fmt, 2048, 2048, false, false);
             sweep("1b gate+up", fmt, 16384, 2048, true, true);

@@ -134,7 +134,7 @@ record LinearStep(
         if (best) {
             e.bestOf(vector.geometry().gridX());
         }
-        e.launch("gemv_" + w.format().name().toLowerCase(Locale.ROOT), vector.geometry());
+        e.launch(vector.kernel(), vector.geometry());
     }
 
     /** A block format: some rows at a time as float16, and their product. */

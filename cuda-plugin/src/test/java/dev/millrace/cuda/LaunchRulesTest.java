@@ -28,9 +28,30 @@ class LaunchRulesTest {
         LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared, shared == SHARED_OF_HOPPER && random.nextBoolean());
         LaunchRules.Vector vector = rules.vector(new Matrix(0, 0, rows, columns, format), m);
         String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + vector;
-        assertThat(8 % vector.slices()).as(what).isZero();
+        int warps = vector.geometry().block() / 32;
+        assertThat(Kernels.index()).as(what).containsKey(vector.kernel());
+        assertThat(warps).as(what).isEqualTo(vector.kernel().endsWith("_wide") ? 16 : 8);
+        assertThat(warps % vector.slices()).as(what).isZero();
+        if (format.quantized()) {
+            assertThat(vector.kernel().endsWith("_many")).as(what + ": more than two rows of inputs").isEqualTo(m > 2);
+            assertThat(vector.slices()).as(what + ": every warp has columns").isLessThanOrEqualTo(Math.ceilDiv(columns, 128));
+        }
         assertThat(vector.geometry().gridX()).as(what).isPositive();
         assertThat(vector.geometry().sharedBytes()).as(what).isBetween(1, shared);
+    }
+
+    @Test
+    void longRowsOfBlockFormatsTakeOneWideBlockAMultiprocessor() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        LaunchRules.Vector down = rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1);
+        assertThat(down.kernel()).isEqualTo("gemv_q4_0_wide");
+        assertThat(down.geometry().gridX()).isEqualTo(128);
+        assertThat(down.slices()).isEqualTo(8);
+        assertThat(rules.vector(new Matrix(0, 0, 2048, 8192, Format.Q4_0), 1).kernel()).isEqualTo("gemv_q4_0");
+        LaunchRules.Vector up = rules.vector(new Matrix(0, 0, 16384, 2048, Format.Q4_0), 1);
+        assertThat(up.kernel()).isEqualTo("gemv_q4_0");
+        assertThat(up.slices()).isEqualTo(2);
+        assertThat(rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 3).kernel()).isEqualTo("gemv_q4_0_many");
     }
 
     @RepeatedTest(200)
