@@ -192,7 +192,7 @@ final class CpuProgram implements Program {
         launches++;
         if (chunk.tokens() == chunk.pieces() && observer == null) {
             watch.before();
-            pool.run(region);
+            pool.runBrief(region);
             watch.after();
         } else {
             pool.run(region);

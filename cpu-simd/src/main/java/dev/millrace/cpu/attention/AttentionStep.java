@@ -94,6 +94,20 @@ public final class AttentionStep implements Step {
         for (int piece = 0; piece < chunk.pieces(); piece++) {
             total += (long) op.kvHeads() * tiles(chunk, piece);
         }
+        // cut for all workers of the pool, however many are here: sums are rounded the same then
+        int shares = pool.workers();
+        for (int share = worker; share < shares; share += workers) {
+            decodeShare(chunk, total, share, shares);
+        }
+        if (cut(chunk, total, shares)) {
+            pool.barrier(worker);
+            for (int share = worker; share < shares; share += workers) {
+                join(chunk, total, share, shares);
+            }
+        }
+    }
+
+    private void decodeShare(Chunk chunk, long total, int worker, int workers) {
         long from = total * worker / workers;
         long to = total * (worker + 1) / workers;
         long at = 0;
@@ -106,10 +120,6 @@ public final class AttentionStep implements Step {
                     decode(chunk, piece, head, (int) low, (int) high, tiles, worker);
                 }
             }
-        }
-        if (cut(chunk, total, workers)) {
-            pool.barrier(worker);
-            join(chunk, total, worker, workers);
         }
     }
 

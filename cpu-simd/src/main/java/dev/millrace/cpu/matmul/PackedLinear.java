@@ -128,7 +128,7 @@ public final class PackedLinear {
      */
     public void apply(
             Rows x, int tokens, Epilogue epilogue, Rows residual, Rows y, Activations scratch, WorkerPool pool, int worker) {
-        int workers = pool.workers();
+        int workers = pool.active();
         if (prepare(x, tokens, scratch, worker, workers)) {
             pool.barrier(worker);
         }

@@ -33,11 +33,13 @@ public final class WorkerPool implements AutoCloseable {
 
     private static final VarHandle CLAIMED;
     private static final VarHandle FAILURE;
+    private static final VarHandle COMMAND;
 
     static {
         try {
             MethodHandles.Lookup lookup = MethodHandles.lookup();
             CLAIMED = lookup.findVarHandle(ClaimsLine.class, "claimed", long.class);
+            COMMAND = lookup.findVarHandle(CommandLine.class, "command", long.class);
             FAILURE = lookup.findVarHandle(WorkerPool.class, "failure", Throwable.class);
         } catch (ReflectiveOperationException e) {
             throw new ExceptionInInitializerError(e);
@@ -58,10 +60,23 @@ public final class WorkerPool implements AutoCloseable {
         long q00, q01, q02, q03, q04, q05, q06, q07, q08, q09, q10, q11, q12, q13, q14, q15;
     }
 
-    /** A worker's thread and whether it has gone to sleep. */
+    /** Which region is to run, and by how many, on cache lines of their own. */
+    private static class CommandLine extends ClaimsPad {
+        /** Number of the region times {@link #MOST_WORKERS} plus the workers that run it. */
+        long command;
+    }
+
+    private static final class Command extends CommandLine {
+        long q00, q01, q02, q03, q04, q05, q06, q07, q08, q09, q10, q11, q12, q13, q14, q15;
+    }
+
+    private static final int MOST_WORKERS = 1 << 16;
+
+    /** A worker's thread, whether it has gone to sleep, and how long it has ever waited beyond spinning, nanoseconds. */
     private static final class Slot {
         volatile Thread thread;
         volatile boolean parked;
+        volatile long stalled;
     }
 
     /** Thrown in workers that wait for one that has failed. */
@@ -75,13 +90,17 @@ public final class WorkerPool implements AutoCloseable {
 
     private final int workers;
     private final Slot[] slots;
-    /** Opens and ends regions. */
-    private final Barrier gate = new Barrier();
-    /** Barriers inside a region: apart from the gate, since workers abandon them when one fails. */
+    private final Command start = new Command();
+    private final Barrier end = new Barrier();
+    /** Barriers inside a region: apart from its end, since workers abandon them when one fails. */
     private final Barrier inner = new Barrier();
     private final ClaimsLine[] claims;
     private final ReentrantLock running = new ReentrantLock();
+    private final Crew crew;
     private Region body;
+    /** Workers of the current region. */
+    private int active;
+    private long stalledBefore;
     private Throwable failure;
     private volatile boolean closed;
 
@@ -95,6 +114,8 @@ public final class WorkerPool implements AutoCloseable {
             throw new IllegalArgumentException("a pool needs at least one worker, not " + workers);
         }
         this.workers = workers;
+        active = workers;
+        crew = new Crew(workers);
         slots = new Slot[workers];
         claims = new ClaimsLine[workers];
         for (int w = 0; w < workers; w++) {
@@ -122,35 +143,76 @@ public final class WorkerPool implements AutoCloseable {
      * @throws IllegalStateException when the pool is closed, or the caller is inside a region
      */
     public void run(Region region) {
+        lock();
+        try {
+            run(region, workers);
+        } finally {
+            running.unlock();
+        }
+    }
+
+    /**
+     * The same for a region of a few milliseconds that has many barriers: while workers stall because other processes
+     * have their cores, fewer run it. The region is told how many.
+     */
+    public void runBrief(Region region) {
+        lock();
+        try {
+            long before = System.nanoTime();
+            run(region, crew.active());
+            long nanos = System.nanoTime() - before;
+            long stalled = 0;
+            for (Slot slot : slots) {
+                stalled += slot.stalled;
+            }
+            crew.ran(nanos, stalled - stalledBefore);
+            stalledBefore = stalled;
+        } finally {
+            running.unlock();
+        }
+    }
+
+    private void lock() {
         if (running.isHeldByCurrentThread()) {
             throw new IllegalStateException("a region cannot start another on the same pool");
         }
         running.lock();
-        try {
-            if (closed) {
-                throw new IllegalStateException("the worker pool is closed");
-            }
-            if (workers == 1) {
-                region.run(0, 1);
-                gate.release(gate.phase());
-                return;
-            }
-            slots[0].thread = Thread.currentThread();
-            body = region;
-            inner.reset();
-            pass(gate, 0, BARRIER_PATIENCE);
-            step(0, region);
-            pass(gate, 0, BARRIER_PATIENCE);
-            body = null;
-            slots[0].thread = null;
-            Throwable thrown = failure;
-            if (thrown != null) {
-                failure = null;
-                rethrow(thrown);
-            }
-        } finally {
-            running.unlock();
+    }
+
+    private void run(Region region, int by) {
+        if (closed) {
+            throw new IllegalStateException("the worker pool is closed");
         }
+        active = by;
+        if (by == 1) {
+            command(1);
+            region.run(0, 1);
+            return;
+        }
+        slots[0].thread = Thread.currentThread();
+        body = region;
+        inner.reset();
+        command(by);
+        wake(0, by);
+        step(0, region);
+        pass(end, 0);
+        body = null;
+        slots[0].thread = null;
+        Throwable thrown = failure;
+        if (thrown != null) {
+            failure = null;
+            rethrow(thrown);
+        }
+    }
+
+    /** Starts a region for the workers below {@code by}. */
+    private void command(int by) {
+        COMMAND.setVolatile(start, (start.command / MOST_WORKERS + 1) * MOST_WORKERS + by);
+    }
+
+    /** Workers of the current region, as it was told. */
+    public int active() {
+        return active;
     }
 
     /**
@@ -158,8 +220,8 @@ public final class WorkerPool implements AutoCloseable {
      * Afterwards {@link #claim} starts afresh.
      */
     public void barrier(int worker) {
-        if (workers > 1) {
-            pass(inner, worker, BARRIER_PATIENCE);
+        if (active > 1) {
+            pass(inner, worker);
         } else {
             inner.release(inner.phase());
         }
@@ -172,17 +234,18 @@ public final class WorkerPool implements AutoCloseable {
     public int claim(int worker, int n) {
         // both stand still until all workers are at a barrier; counts of other phases are over, and need no clearing,
         // which would take each counter away from the cache of the worker that claims most
-        long phase = (long) (gate.phase() + inner.phase()) << 32;
-        for (int i = 0; i < workers; i++) {
-            int owner = worker + i < workers ? worker + i : worker + i - workers;
-            int first = (int) ((long) n * owner / workers);
-            int end = (int) ((long) n * (owner + 1) / workers);
+        long region = (long) COMMAND.getOpaque(start) / MOST_WORKERS;
+        long phase = (region + inner.phase()) << 32;
+        for (int i = 0; i < active; i++) {
+            int owner = worker + i < active ? worker + i : worker + i - active;
+            int first = (int) ((long) n * owner / active);
+            int last = (int) ((long) n * (owner + 1) / active);
             ClaimsLine line = claims[owner];
             long seen = (long) CLAIMED.getVolatile(line);
             while (true) {
                 long claimed = (seen ^ phase) >>> 32 == 0 ? seen : phase;
                 int next = first + (int) claimed;
-                if (next >= end) {
+                if (next >= last) {
                     break;
                 }
                 long witness = (long) CLAIMED.compareAndExchange(line, seen, claimed + 1);
@@ -207,10 +270,9 @@ public final class WorkerPool implements AutoCloseable {
                 return;
             }
             closed = true;
-            if (workers > 1) {
-                slots[0].thread = Thread.currentThread();
-                pass(gate, 0, BARRIER_PATIENCE);
-            }
+            active = workers;
+            command(workers);
+            wake(0, workers);
         } finally {
             running.unlock();
         }
@@ -230,34 +292,65 @@ public final class WorkerPool implements AutoCloseable {
     }
 
     private void serve(int worker) {
+        long seen = 0;
         while (true) {
-            pass(gate, worker, IDLE_PATIENCE);
+            seen = await(worker, seen);
             if (closed) {
                 return;
             }
             step(worker, body);
-            pass(gate, worker, BARRIER_PATIENCE);
+            pass(end, worker);
         }
+    }
+
+    /** Waits for a region after {@code seen} in which the worker takes part, and returns its command. */
+    private long await(int worker, long seen) {
+        long start = System.nanoTime();
+        int spins = 0;
+        for (long next = command(); next == seen || next % MOST_WORKERS <= worker; next = command()) {
+            Thread.onSpinWait();
+            if ((++spins & 31) == 0) {
+                long waited = System.nanoTime() - start;
+                if (waited > IDLE_PATIENCE) {
+                    Slot slot = slots[worker];
+                    slot.parked = true;
+                    // who starts a region writes the command, then reads parked; we write parked, then read the command
+                    long now = command();
+                    if (now == seen || now % MOST_WORKERS <= worker) {
+                        LockSupport.park(this);
+                    }
+                    slot.parked = false;
+                } else if (waited > SPIN) {
+                    Thread.yield();
+                }
+            }
+        }
+        return command();
+    }
+
+    private long command() {
+        return (long) COMMAND.getVolatile(start);
     }
 
     /** Runs the region on one worker and keeps the first failure of any. */
     private void step(int worker, Region region) {
         try {
-            region.run(worker, workers);
+            region.run(worker, active);
         } catch (Aborted e) {
             // the failure that caused it is already kept
         } catch (Throwable e) {
             FAILURE.compareAndSet(this, null, e);
             // workers asleep at a barrier must see it
-            wake(worker);
+            wake(worker, active);
         }
     }
 
-    private void pass(Barrier barrier, int worker, long patience) {
+    private void pass(Barrier barrier, int worker) {
         int phase = barrier.phase();
-        if (barrier.arrive() == workers - 1) {
+        int here = active; // once all are here the next region may have other workers
+        if (barrier.arrive() == here - 1) {
             barrier.release(phase);
-            wake(worker);
+            wake(worker, here);
             return;
         }
         long start = 0;
@@ -271,11 +364,17 @@ public final class WorkerPool implements AutoCloseable {
                 long now = System.nanoTime();
                 if (start == 0) {
                     start = now;
-                } else if (now - start > patience) {
+                } else if (now - start > BARRIER_PATIENCE) {
                     sleep(barrier, worker, phase);
                 } else if (now - start > SPIN) {
                     Thread.yield();
                 }
+            }
+        }
+        if (start != 0) {
+            long waited = System.nanoTime() - start;
+            if (waited > SPIN) {
+                slots[worker].stalled += waited;
             }
         }
     }
@@ -294,7 +393,7 @@ public final class WorkerPool implements AutoCloseable {
         slot.parked = false;
     }
 
-    private void wake(int self) {
+    private void wake(int self, int workers) {
         for (int w = 0; w < workers; w++) {
             if (w != self && slots[w].parked) {
                 LockSupport.unpark(slots[w].thread);

@@ -126,6 +126,67 @@ class WorkerPoolTest {
     }
 
     @Test
+    void whileAWorkerStallsBriefRegionsRunWithFewerAndOnceItDoesNotWithAllAgain() {
+        try (WorkerPool pool = new WorkerPool(2)) {
+            AtomicInteger least = new AtomicInteger(2);
+            for (int i = 0; i < 50; i++) {
+                pool.runBrief((worker, workers) -> {
+                    if (worker == 1) {
+                        sleep(5);
+                    }
+                    pool.barrier(worker);
+                    least.accumulateAndGet(workers, Math::min);
+                });
+            }
+            assertThat(least).hasValue(1);
+            AtomicInteger most = new AtomicInteger(1);
+            for (int i = 0; i < 200; i++) {
+                pool.runBrief((worker, workers) -> most.accumulateAndGet(workers, Math::max));
+            }
+            assertThat(most).hasValue(2);
+            pool.run((worker, workers) -> assertThat(workers).isEqualTo(2));
+        }
+    }
+
+    @Test
+    void regionsOfAnyNumberOfWorkersClaimEveryNumberOnceAndMeetAtBarriers() {
+        int regions = 2000;
+        int chunks = 11;
+        AtomicIntegerArray taken = new AtomicIntegerArray(2 * regions * chunks);
+        AtomicIntegerArray ran = new AtomicIntegerArray(regions);
+        AtomicInteger fewer = new AtomicInteger();
+        try (WorkerPool pool = new WorkerPool(4)) {
+            for (int i = 0; i < regions; i++) {
+                int region = i;
+                pool.runBrief((worker, workers) -> {
+                    for (int p = 2 * region; p < 2 * region + 2; p++) {
+                        for (int c = pool.claim(worker, chunks); c >= 0; c = pool.claim(worker, chunks)) {
+                            taken.incrementAndGet(p * chunks + c);
+                        }
+                        pool.barrier(worker);
+                    }
+                    if (region % 50 == 0 && worker == workers - 1) {
+                        sleep(2);
+                    }
+                    pool.barrier(worker);
+                    ran.incrementAndGet(region);
+                    pool.barrier(worker);
+                    if (ran.get(region) != workers) {
+                        throw new AssertionError(ran.get(region) + " of " + workers + " ran region " + region);
+                    }
+                    if (workers < 4) {
+                        fewer.incrementAndGet();
+                    }
+                });
+            }
+        }
+        assertThat(fewer.get()).as("regions of fewer workers").isPositive();
+        for (int i = 0; i < taken.length(); i++) {
+            assertThat(taken.get(i)).as("chunk %d of phase %d", i % chunks, i / chunks).isEqualTo(1);
+        }
+    }
+
+    @Test
     void threadsTakeTurns() throws InterruptedException {
         try (WorkerPool pool = new WorkerPool(2)) {
             AtomicInteger inside = new AtomicInteger();
