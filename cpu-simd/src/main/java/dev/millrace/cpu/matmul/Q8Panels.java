@@ -69,7 +69,7 @@ final class Q8Panels implements UnpackedKernels {
         dot(panel, inputs, x.rows.data(), x.rows.at(token), y, yAt);
     }
 
-    /** Four columns a step: with eight, C2 reached its limit of nodes in some starts and kept vectors as objects. */
+    /** Two columns a step: with four, C2 reaches its limit of nodes ({@code KernelShapeTest}), and kept vectors as objects in some starts. */
     private static void dot(long panel, int inputs, float[] x, int xAt, float[] y, int yAt) {
         FloatVector a = FloatVector.zero(F);
         FloatVector b = FloatVector.zero(F);
@@ -81,19 +81,13 @@ final class Q8Panels implements UnpackedKernels {
             FloatVector a1 = FloatVector.zero(F);
             FloatVector b0 = FloatVector.zero(F);
             FloatVector b1 = FloatVector.zero(F);
-            for (long q = o + SCALES, last = o + BLOCK; q < last; q += 4 * ROWS, k += 4) {
+            for (long q = o + SCALES, last = o + BLOCK; q < last; q += 2 * ROWS, k += 2) {
                 FloatVector x0 = FloatVector.broadcast(F, x[k]);
                 a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x0, a0);
                 b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x0, b0);
                 FloatVector x1 = FloatVector.broadcast(F, x[k + 1]);
                 a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x1, a1);
                 b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x1, b1);
-                FloatVector x2 = FloatVector.broadcast(F, x[k + 2]);
-                a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 2 * ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x2, a0);
-                b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 2 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x2, b0);
-                FloatVector x3 = FloatVector.broadcast(F, x[k + 3]);
-                a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 3 * ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x3, a1);
-                b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 3 * ROWS + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x3, b1);
             }
             a = a0.add(a1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), a);
             b = b0.add(b1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), b);
