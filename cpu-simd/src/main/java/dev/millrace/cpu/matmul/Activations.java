@@ -102,6 +102,11 @@ public final class Activations implements AutoCloseable {
         return BLOCK * (tokenBlocks() * k + block * columns);
     }
 
+    /** The first token of a share; shares are of whole blocks. */
+    int firstToken(int share, int shares) {
+        return Math.min(tokens, tokenBlocks() * share / shares * BLOCK);
+    }
+
     /** Lays out a share of the token blocks. */
     void fillBlocks(int inputs, int worker, int workers) {
         int all = tokenBlocks();

@@ -23,8 +23,8 @@ final class Outputs {
         }
     }
 
-    /** {@code y[t][output + r] = sums[t][r] + bias[output + r] + residual[t][output + r]}, the last two where not null. */
-    static void write(float[] sums, int tokens, float[] bias, int output, Rows residual, Rows y) {
+    /** {@code y[first + t][output + r] = sums[t][r] + bias[output + r] + residual[first + t][output + r]}, the last two where not null. */
+    static void write(float[] sums, int first, int tokens, float[] bias, int output, Rows residual, Rows y) {
         FloatVector b0 = FloatVector.broadcast(F, NOTHING);
         FloatVector b1 = b0;
         if (bias != null) {
@@ -32,7 +32,7 @@ final class Outputs {
             b1 = FloatVector.fromArray(F, bias, output + LANES);
         }
         float[] to = y.data();
-        int out = y.at(0) + output;
+        int out = y.at(first) + output;
         if (residual == null) {
             for (int t = 0; t < tokens; t++, out += y.stride()) {
                 FloatVector.fromArray(F, sums, t * ROWS).add(b0).intoArray(to, out);
@@ -41,7 +41,7 @@ final class Outputs {
             return;
         }
         float[] from = residual.data();
-        int in = residual.at(0) + output;
+        int in = residual.at(first) + output;
         for (int t = 0; t < tokens; t++, in += residual.stride(), out += y.stride()) {
             FloatVector.fromArray(F, sums, t * ROWS).add(b0).add(FloatVector.fromArray(F, from, in)).intoArray(to, out);
             FloatVector.fromArray(F, sums, t * ROWS + LANES)

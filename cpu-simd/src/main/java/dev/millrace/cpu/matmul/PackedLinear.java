@@ -44,6 +44,9 @@ public final class PackedLinear {
      */
     private static final int CHUNKS = 8;
 
+    /** From so many tokens on, reading weights once for each worker takes no time beside multiplying. */
+    private static final int CUT_TOKENS = 128;
+
     private final Part[] parts;
     private final boolean gated;
     private final int inputs;
@@ -51,6 +54,11 @@ public final class PackedLinear {
     private final int tiles;
     private final long bytes;
     private final EnumSet<Form> forms;
+    /**
+     * Whether all weights are multiplied where they lie. Then nothing is unpacked, and many tokens are cut between the workers
+     * first: a worker reads what it has laid out itself.
+     */
+    private final boolean inPlace;
 
     private PackedLinear(List<Part> parts, boolean gated, int inputs) {
         this.parts = parts.toArray(new Part[0]);
@@ -63,6 +71,7 @@ public final class PackedLinear {
                 .sum();
         forms = EnumSet.noneOf(Form.class);
         parts.forEach(p -> forms.add(p.kernels.form()));
+        inPlace = parts.stream().allMatch(p -> p.kernels == F32Panels.INSTANCE);
     }
 
     /**
@@ -135,13 +144,19 @@ public final class PackedLinear {
         if (tokens == 1) {
             int from = (int) ((long) tiles * worker / workers);
             int to = (int) ((long) tiles * (worker + 1) / workers);
-            multiply(scratch, epilogue, residual, y, from, to, worker);
+            multiply(scratch, epilogue, residual, y, from, to, 0, 1, worker);
             return;
         }
         int chunk = Math.max(1, tiles / (CHUNKS * workers));
         int chunks = Math.ceilDiv(tiles, chunk);
-        for (int c = pool.claim(worker, chunks); c >= 0; c = pool.claim(worker, chunks)) {
-            multiply(scratch, epilogue, residual, y, c * chunk, Math.min(tiles, (c + 1) * chunk), worker);
+        int shares = inPlace && tokens >= CUT_TOKENS ? workers : 1;
+        int all = chunks * shares;
+        for (int c = pool.claim(worker, all); c >= 0; c = pool.claim(worker, all)) {
+            int share = c / chunks;
+            int from = c % chunks * chunk;
+            int first = scratch.firstToken(share, shares);
+            int last = scratch.firstToken(share + 1, shares);
+            multiply(scratch, epilogue, residual, y, from, Math.min(tiles, from + chunk), first, last, worker);
         }
     }
 
@@ -168,46 +183,49 @@ public final class PackedLinear {
         return nibbles || scaled || floats;
     }
 
-    /** Computes tiles [from, to) of the product that {@link #prepare} was called for. */
-    public void multiply(Activations x, Epilogue epilogue, Rows residual, Rows y, int from, int to, int worker) {
+    /** Computes tiles [from, to) for tokens [first, last), the first of a block, of the product that is prepared. */
+    private void multiply(
+            Activations x, Epilogue epilogue, Rows residual, Rows y, int from, int to, int first, int last, int worker) {
+        int tokens = last - first;
         if (gated) {
             for (int tile = from; tile < to; tile++) {
                 float[] gate = x.tile(worker);
                 float[] up = x.secondTile(worker);
-                sums(x, parts[0], tile, gate, worker);
-                sums(x, parts[1], tile, up, worker);
+                sums(x, parts[0], tile, gate, first, last, worker);
+                sums(x, parts[1], tile, up, first, last, worker);
                 int output = tile * Panel.ROWS;
                 int n = Math.min(Panel.ROWS, outputs - output);
-                bias(epilogue.bias(), output, n, x, gate);
-                bias(epilogue.bias(), outputs + output, n, x, up);
-                Elementwise.gate(epilogue.act(), gate, 0, up, 0, gate, 0, x.tokens * Panel.ROWS);
-                write(gate, x, null, output, n, residual, y);
+                bias(epilogue.bias(), output, n, tokens, gate);
+                bias(epilogue.bias(), outputs + output, n, tokens, up);
+                Elementwise.gate(epilogue.act(), gate, 0, up, 0, gate, 0, tokens * Panel.ROWS);
+                write(gate, first, tokens, null, output, n, residual, y);
             }
             return;
         }
-        int first = 0;
+        int before = 0;
         for (Part part : parts) {
-            for (int p = Math.max(0, from - first); p < Math.min(part.panels, to - first); p++) {
+            for (int p = Math.max(0, from - before); p < Math.min(part.panels, to - before); p++) {
                 float[] sums = x.tile(worker);
-                sums(x, part, p, sums, worker);
+                sums(x, part, p, sums, first, last, worker);
                 int output = part.firstOutput + p * Panel.ROWS;
                 int n = Math.min(Panel.ROWS, part.rows - p * Panel.ROWS);
                 if (epilogue.act() == null) {
-                    write(sums, x, epilogue.bias(), output, n, residual, y);
+                    write(sums, first, tokens, epilogue.bias(), output, n, residual, y);
                 } else {
-                    bias(epilogue.bias(), output, n, x, sums);
-                    Elementwise.activate(epilogue.act(), sums, 0, sums, 0, x.tokens * Panel.ROWS);
-                    write(sums, x, null, output, n, residual, y);
+                    bias(epilogue.bias(), output, n, tokens, sums);
+                    Elementwise.activate(epilogue.act(), sums, 0, sums, 0, tokens * Panel.ROWS);
+                    write(sums, first, tokens, null, output, n, residual, y);
                 }
             }
-            first += part.panels;
+            before += part.panels;
         }
     }
 
-    private void sums(Activations x, Part part, int panel, float[] sums, int worker) {
+    /** [token - first][row of the panel]; only a product of {@link #inPlace} weights may be of a part of the tokens. */
+    private void sums(Activations x, Part part, int panel, float[] sums, int first, int last, int worker) {
         long address = part.address + panel * part.kernels.panelBytes(inputs);
         if (part.cold(x.tokens, inputs)) {
-            PlainProduct.sums(part.kernels, address, inputs, x, sums);
+            PlainProduct.sums(part.kernels, address, inputs, x, first, last, sums);
             return;
         }
         int groups = inputs / 32;
@@ -229,8 +247,8 @@ public final class PackedLinear {
         for (int k = 0; k < inputs; k += Activations.COLUMNS) {
             int end = Math.min(inputs, k + Activations.COLUMNS);
             long weights = kernels.unpack(address, k, end, scratch);
-            for (int b = 0; b < x.tokenBlocks(); b++) {
-                int at = b * Activations.BLOCK * Panel.ROWS;
+            for (int b = first / Activations.BLOCK; b * Activations.BLOCK < last; b++) {
+                int at = (b * Activations.BLOCK - first) * Panel.ROWS;
                 if (kernels.form() == Form.FLOATS) {
                     Microkernel.multiply(x.blocks, x.at(b, k, end - k), weights, end - k, sums, at, k == 0);
                 } else {
@@ -256,37 +274,38 @@ public final class PackedLinear {
         }
     }
 
-    private static void bias(float[] bias, int output, int n, Activations x, float[] sums) {
+    private static void bias(float[] bias, int output, int n, int tokens, float[] sums) {
         if (bias == null) {
             return;
         }
-        if (byVectors(n, x)) {
-            Outputs.add(sums, x.tokens, bias, output);
+        if (byVectors(n, tokens)) {
+            Outputs.add(sums, tokens, bias, output);
             return;
         }
-        for (int t = 0; t < x.tokens; t++) {
+        for (int t = 0; t < tokens; t++) {
             for (int r = 0; r < n; r++) {
                 sums[t * Panel.ROWS + r] += bias[output + r];
             }
         }
     }
 
-    private static boolean byVectors(int n, Activations x) {
-        return n == Panel.ROWS && x.tokens > 1 && !PlainProduct.AROUND.cold((long) n * x.tokens);
+    private static boolean byVectors(int n, int tokens) {
+        return n == Panel.ROWS && tokens > 1 && !PlainProduct.AROUND.cold((long) n * tokens);
     }
 
-    private static void write(float[] sums, Activations x, float[] bias, int output, int n, Rows residual, Rows y) {
-        if (byVectors(n, x)) {
-            Outputs.write(sums, x.tokens, bias, output, residual, y);
+    private static void write(
+            float[] sums, int first, int tokens, float[] bias, int output, int n, Rows residual, Rows y) {
+        if (byVectors(n, tokens)) {
+            Outputs.write(sums, first, tokens, bias, output, residual, y);
             return;
         }
-        bias(bias, output, n, x, sums);
-        for (int t = 0; t < x.tokens; t++) {
-            int out = y.at(t) + output;
+        bias(bias, output, n, tokens, sums);
+        for (int t = 0; t < tokens; t++) {
+            int out = y.at(first + t) + output;
             if (residual == null) {
                 System.arraycopy(sums, t * Panel.ROWS, y.data(), out, n);
             } else {
-                int in = residual.at(t) + output;
+                int in = residual.at(first + t) + output;
                 for (int r = 0; r < n; r++) {
                     y.data()[out + r] = sums[t * Panel.ROWS + r] + residual.data()[in + r];
                 }

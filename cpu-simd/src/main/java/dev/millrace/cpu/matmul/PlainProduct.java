@@ -54,17 +54,18 @@ final class PlainProduct {
         };
     }
 
-    /** The sums of one panel for all tokens of {@code x}: [token][row of the panel]. */
-    static void sums(PanelKernels kernels, long panel, int inputs, Activations x, float[] sums) {
+    /** The sums of one panel for tokens [first, last) of {@code x}: [token - first][row of the panel]. */
+    static void sums(
+            PanelKernels kernels, long panel, int inputs, Activations x, int first, int last, float[] sums) {
         float[] weights = new float[Math.min(COLUMNS, inputs) * Panel.ROWS];
-        for (int t = 0; t < x.tokens; t++) {
+        for (int t = 0; t < last - first; t++) {
             clear(sums, t * Panel.ROWS);
         }
         for (int k = 0; k < inputs; k += COLUMNS) {
             int columns = Math.min(COLUMNS, inputs - k);
             floats(kernels, panel, k, columns, weights);
-            for (int t = 0; t < x.tokens; t++) {
-                add(weights, columns, x.rows.data(), x.rows.at(t) + k, sums, t * Panel.ROWS);
+            for (int t = 0; t < last - first; t++) {
+                add(weights, columns, x.rows.data(), x.rows.at(first + t) + k, sums, t * Panel.ROWS);
             }
         }
     }
@@ -147,8 +148,8 @@ final class PlainProduct {
                 Turn.turn(in, k, INPUTS, out, Microkernel.TOKENS * k);
             }
             Outputs.add(out, Microkernel.TOKENS, in, 0);
-            Outputs.write(out, Microkernel.TOKENS, null, 0, null, rows);
-            Outputs.write(out, Microkernel.TOKENS, in, 0, rows, rows);
+            Outputs.write(out, 0, Microkernel.TOKENS, null, 0, null, rows);
+            Outputs.write(out, 0, Microkernel.TOKENS, in, 0, rows, rows);
         }
     }
 }

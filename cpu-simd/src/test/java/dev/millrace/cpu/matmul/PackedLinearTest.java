@@ -23,7 +23,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 /** Every format's products against sums in double precision. */
 class PackedLinearTest {
     private static final WorkerPool POOL = new WorkerPool(2);
-    private static final int[] TOKENS = {1, 2, 3, 4, 5, 8, 17, 64, 100};
+    private static final int[] TOKENS = {1, 2, 3, 4, 5, 8, 17, 64, 100, 131};
 
     @AfterAll
     static void close() {

@@ -43,7 +43,7 @@ class PlainProductTest {
                 }
             }
             float[] cold = new float[warm.length];
-            PlainProduct.sums(kernels, panel, inputs, x, cold);
+            PlainProduct.sums(kernels, panel, inputs, x, 0, tokens, cold);
             for (int i = 0; i < tokens * Panel.ROWS; i++) {
                 assertThat(cold[i]).as("sum %d", i).isEqualTo(warm[i]).isEqualTo(few[i]).isNotZero();
             }
