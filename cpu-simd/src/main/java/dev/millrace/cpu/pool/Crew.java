@@ -8,7 +8,7 @@ package dev.millrace.cpu.pool;
  */
 final class Crew {
     /** Waits in less than this share of a region, or shorter, are no stall. */
-    private static final int SHARE = 3;
+    private static final int SHARE = 2;
 
     private static final long NANOS = 100_000;
 

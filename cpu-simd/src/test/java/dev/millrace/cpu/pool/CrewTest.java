@@ -13,8 +13,8 @@ class CrewTest {
     void briefOrRareWaitsAreNoReasonToRunWithFewer() {
         Crew crew = new Crew(2);
         for (int i = 0; i < 10; i++) {
-            crew.ran(REGION, REGION / 4);
-            crew.ran(100_000, 90_000);
+            crew.ran(REGION, REGION / 3);
+            crew.ran(100_000, 99_000);
         }
         for (int i = 0; i < 10; i++) {
             crew.ran(REGION, REGION);
@@ -53,7 +53,7 @@ class CrewTest {
     private static void stall(Crew crew) {
         int before = crew.active();
         for (int i = 0; i < 5 && crew.active() == before; i++) {
-            crew.ran(REGION, REGION / 2);
+            crew.ran(REGION, REGION);
         }
         assertThat(crew.active()).isEqualTo(before - 1);
     }
