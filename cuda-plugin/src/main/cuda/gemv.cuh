@@ -128,14 +128,14 @@ struct Epilogue {
 };
 
 // The block's best of row m to a.best[m][block].
-template <int WARPS = GEMV_WARPS> __device__ __forceinline__ void publishBest(const LinearArgs& a, int m, u64 best, u64* shared) {
+__device__ __forceinline__ void publishBest(const LinearArgs& a, int m, u64 best, u64* shared) {
 #pragma unroll
     for (int o = 16; o; o >>= 1) best = max(best, __shfl_xor_sync(~0u, best, o));
     __syncthreads();
     if ((threadIdx.x & 31) == 0) shared[threadIdx.x >> 5] = best;
     __syncthreads();
     if (threadIdx.x == 0) {
-        for (int w = 1; w < WARPS; w++) best = max(best, shared[w]);
+        for (int w = 1; w < GEMV_WARPS; w++) best = max(best, shared[w]);
         a.best[(long long)m * gridDim.x + blockIdx.x] = best;
     }
 }

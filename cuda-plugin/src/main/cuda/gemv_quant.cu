@@ -145,8 +145,8 @@ struct Quads {
 };
 
 // Mean and 1 / deviation of a row of x of k columns (a multiple of 32), of which a thread holds a part; `first`: its first quads.
-template <int WARPS> __device__ __forceinline__ float2 rowStats(const float* x, const Quads& first, int k, float eps, float2* stats) {
-    const int STEP = WARPS * 32;
+__device__ __forceinline__ float2 rowStats(const float* x, const Quads& first, int k, float eps, float2* stats) {
+    const int STEP = GEMV_THREADS;
     float sum = 0, n = 0, sq = 0;
     Quads q = first;
 #pragma unroll 1
@@ -173,11 +173,11 @@ template <int WARPS> __device__ __forceinline__ float2 rowStats(const float* x, 
     __syncthreads();
     float total = 0, squares = 0;
 #pragma unroll 4
-    for (int w = 0; w < WARPS; w++) total += stats[w].x;
+    for (int w = 0; w < GEMV_WARPS; w++) total += stats[w].x;
     const float inverse = __fdividef(1.f, float(k));
     total *= inverse;
 #pragma unroll 4
-    for (int w = 0; w < WARPS; w++) { // Chan et al., 1983
+    for (int w = 0; w < GEMV_WARPS; w++) { // Chan et al., 1983
         const int quads = k / 4, own = quads / STEP * 32 + min(32, max(0, quads % STEP - w * 32));
         const float d = own > 0 ? __fdividef(stats[w].x, 4.f * own) - total : 0;
         squares += stats[w].y + 4.f * own * d * d;
@@ -188,9 +188,9 @@ template <int WARPS> __device__ __forceinline__ float2 rowStats(const float* x, 
 // Row m of x: normalized (but for the factor of a root mean square), and each block brought to integers of at most 2^22 and
 // cut into bytes. The 8 threads of a block are neighbours in a warp. `gain`: the norm's weights of the thread's first quads,
 // ones without a norm. Whatever is next is asked for while these are cut, in code as short as it can be: it runs once.
-template <int FMT, int WARPS>
+template <int FMT>
 __device__ __forceinline__ void stageDigits(const LinearArgs& a, int row, int m, const Staged& staged, float2* stats, Quads gain) {
-    const int k = a.w.k, ld = a.w.ld, STEP = WARPS * 32;
+    const int k = a.w.k, ld = a.w.ld, STEP = GEMV_THREADS;
     const float* x = static_cast<const float*>(a.x) + (long long)row * a.ldx;
     u32* digits = staged.digits + m * (ld / 32 * BLOCK_WORDS);
     float *scales = staged.scales + m * (ld / 32), *sums = staged.sums + m * (ld / 32);
@@ -198,7 +198,7 @@ __device__ __forceinline__ void stageDigits(const LinearArgs& a, int row, int m,
     Quads q;
     q.load(x, threadIdx.x, STEP, k, true);
     float2 l = make_float2(0, 1);
-    if (layer) l = rowStats<WARPS>(x, q, k, a.norm.eps, stats);
+    if (layer) l = rowStats(x, q, k, a.norm.eps, stats);
     float sq = 0;
 #pragma unroll 1
     for (int base = threadIdx.x;;) {
@@ -263,22 +263,20 @@ __device__ __forceinline__ void stageDigits(const LinearArgs& a, int row, int m,
     if ((threadIdx.x & 31) == 0) stats[threadIdx.x >> 5] = make_float2(0, sq);
 }
 
-#define MOST_WARPS 16
-
 // MANY: there may be more than two rows of x at once. The warps that share rows (kSlices of them) meet at a barrier of their own.
-template <int FMT, bool MANY, int WARPS> __device__ __forceinline__ void gemv(const LinearArgs& a) {
+template <int FMT, bool MANY> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     extern __shared__ __align__(16) u32 staged[];
     const int XROWS = MANY ? 4 : 2;
     __shared__ struct {
-        float partial[2][WARPS][16][XROWS], undo[WARPS][4];
-        float2 stats[XROWS][WARPS];
-        u64 bests[WARPS];
+        float partial[2][GEMV_WARPS][16][XROWS], undo[GEMV_WARPS][4];
+        float2 stats[XROWS][GEMV_WARPS];
+        u64 bests[GEMV_WARPS];
         u32 zeros[4 * BLOCK_WORDS]; // the fourth digit
     } shared;
     const int DEPTH = FMT == FMT_Q8_0 ? 2 : 4; // tiles a lane has in flight
     Mark mark{a.mark};
     const int ld = a.w.ld, ks = a.kSlices, shift = __ffs(ks) - 1, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
-    const int slice = warp & (ks - 1), team = warp >> shift, perBlock = WARPS >> shift, total = gridDim.x * perBlock;
+    const int slice = warp & (ks - 1), team = warp >> shift, perBlock = GEMV_WARPS >> shift, total = gridDim.x * perBlock;
     const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS, own = blockIdx.x * perBlock + team;
     const Stream<FMT> stream(a.w);
 #pragma unroll 1
@@ -292,7 +290,7 @@ template <int FMT, bool MANY, int WARPS> __device__ __forceinline__ void gemv(co
         Quads gain;
 #pragma unroll
         for (int j = 0; j < AT_ONCE; j++) gain.v[j] = {1, 1, 1, 1};
-        if (a.norm.kind != NORM_NONE) gain.load(a.norm.w, threadIdx.x, WARPS * 32, a.w.k, false);
+        if (a.norm.kind != NORM_NONE) gain.load(a.norm.w, threadIdx.x, GEMV_THREADS, a.w.k, false);
         const int e0 = slice * 32 + lane, rowBytes = Staged::rowBytes<FMT>(ld), rowWords = ld * 3 / 4;
         Epilogue epilogue;
         epilogue.loadBias(a, own * 16 + (e0 & 15) - (a.gated ? e0 & 1 : 0));
@@ -304,12 +302,12 @@ template <int FMT, bool MANY, int WARPS> __device__ __forceinline__ void gemv(co
         dependentsLaunch();
         if (e0 < outputs) epilogue.loadResidual(a, m0 + (e0 >> 4), own * 16 + (e0 & 15));
 #pragma unroll 1
-        for (int m = 0; m < mt && m0 + m < a.m; m++) stageDigits<FMT, WARPS>(a, m0 + m, m, x, shared.stats[m], gain);
+        for (int m = 0; m < mt && m0 + m < a.m; m++) stageDigits<FMT>(a, m0 + m, m, x, shared.stats[m], gain);
         __syncthreads();
         if (slice == 0 && lane < mt) { // what a sum still lacks: read after the next barrier
             float sq = 0;
 #pragma unroll 4
-            for (int w = 0; w < WARPS; w++) sq += shared.stats[lane][w].y;
+            for (int w = 0; w < GEMV_WARPS; w++) sq += shared.stats[lane][w].y;
             shared.undo[team][lane] = a.norm.kind == NORM_RMS ? rsqrtf(__fdividef(sq, float(a.w.k)) + a.norm.eps) : 1.f;
         }
         // the lane's column of the mma: byte g & 3 of row g / 4 of x; rows that are not there repeat others and are not used
@@ -375,19 +373,17 @@ template <int FMT, bool MANY, int WARPS> __device__ __forceinline__ void gemv(co
 #pragma unroll 1
             for (int m = 0; m < mt && m0 + m < a.m; m++) {
                 u64 b = e0 >= outputs ? 0 : m == e0 >> 4 ? best[0] : m == (e0 >> 4) + 2 * ks ? best[1] : 0;
-                publishBest<WARPS>(a, m0 + m, b, shared.bests);
+                publishBest(a, m0 + m, b, shared.bests);
             }
         }
         __syncthreads();
     }
 }
 
-// gemv_F: at most two rows of x; gemv_F_many: up to 8; gemv_F_wide: at most two, in one block of 16 warps an SM, which stages
-// x once where two blocks would do it each. Kernels of their own: as branches of one they spill registers.
+// gemv_F: at most two rows of x; gemv_F_many: up to 8. Kernels of their own: as branches of one they spill registers.
 #define KERNELS(NAME, FMT) \
-    extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) NAME(const __grid_constant__ LinearArgs a) { gemv<FMT, false, GEMV_WARPS>(a); } \
-    extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) NAME##_many(const __grid_constant__ LinearArgs a) { gemv<FMT, true, GEMV_WARPS>(a); } \
-    extern "C" __global__ void __launch_bounds__(MOST_WARPS * 32, 1) NAME##_wide(const __grid_constant__ LinearArgs a) { gemv<FMT, false, MOST_WARPS>(a); }
+    extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) NAME(const __grid_constant__ LinearArgs a) { gemv<FMT, false>(a); } \
+    extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) NAME##_many(const __grid_constant__ LinearArgs a) { gemv<FMT, true>(a); }
 KERNELS(gemv_q8_0, FMT_Q8_0)
 KERNELS(gemv_q4_0, FMT_Q4_0)
 KERNELS(gemv_q4_1, FMT_Q4_1)

@@ -121,7 +121,7 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
         }
         CU(cudaMemset(dy.p, 0xff, dy.n * 4));
     }
-    launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt, a.m, l), l, a);
+    launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt, a.m), l, a);
     verify(name);
     if (a.best) {
         auto b = best.host();

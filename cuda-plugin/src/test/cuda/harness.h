@@ -27,7 +27,7 @@ KERNEL(repack, RepackArgs) KERNEL(embed, EmbedArgs) KERNEL(rope_angles, AnglesAr
 KERNEL(activation, ElementArgs) KERNEL(gate, ElementArgs) KERNEL(add, ElementArgs) KERNEL(permute, ElementArgs)
 KERNEL(select_rows, ElementArgs) KERNEL(rope, RopeArgs) KERNEL(pool, PoolArgs) KERNEL(sample, SampleArgs)
 KERNEL(gemv_f32, LinearArgs) KERNEL(gemv_f16, LinearArgs) KERNEL(gemv_bf16, LinearArgs)
-#define QUANT_KERNELS(F) KERNEL(gemv_##F, LinearArgs) KERNEL(gemv_##F##_many, LinearArgs) KERNEL(gemv_##F##_wide, LinearArgs)
+#define QUANT_KERNELS(F) KERNEL(gemv_##F, LinearArgs) KERNEL(gemv_##F##_many, LinearArgs)
 QUANT_KERNELS(q8_0) QUANT_KERNELS(q4_0) QUANT_KERNELS(q4_1)
 KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_tf32, LinearArgs) KERNEL(gemm_f16, LinearArgs) KERNEL(gemm_bf16, LinearArgs)
 KERNEL(gemm_f16_small, LinearArgs) KERNEL(gemm_bf16_small, LinearArgs) KERNEL(gemm_tf32_small, LinearArgs)
@@ -43,10 +43,9 @@ SHORT_KERNELS(f16) SHORT_KERNELS(bf16) SHORT_KERNELS(tf32)
 TILES_KERNELS(f16) TILES_KERNELS(bf16) TILES_KERNELS(tf32)
 
 using LinearKernel = void (*)(LinearArgs);
-inline LinearKernel gemvOf(int fmt, int m, const Launch& l) {
-    LinearKernel plain[] = {gemv_f32, gemv_f16, gemv_bf16, gemv_q8_0, gemv_q4_0, gemv_q4_1}, many[] = {gemv_q8_0_many, gemv_q4_0_many, gemv_q4_1_many},
-                 wide[] = {gemv_q8_0_wide, gemv_q4_0_wide, gemv_q4_1_wide};
-    return fmt < FMT_Q8_0 ? plain[fmt] : m > 2 ? many[fmt - FMT_Q8_0] : l.block == 512 ? wide[fmt - FMT_Q8_0] : plain[fmt];
+inline LinearKernel gemvOf(int fmt, int m) {
+    LinearKernel plain[] = {gemv_f32, gemv_f16, gemv_bf16, gemv_q8_0, gemv_q4_0, gemv_q4_1}, many[] = {gemv_q8_0_many, gemv_q4_0_many, gemv_q4_1_many};
+    return fmt >= FMT_Q8_0 && m > 2 ? many[fmt - FMT_Q8_0] : plain[fmt];
 }
 inline LinearKernel gemmOf(const LinearArgs& a, int sm, bool tf32) {
     if (gemmSmall(a, sm, tf32)) return a.w.fmt == FMT_F32 ? gemm_tf32_small : a.w.fmt == FMT_F16 ? gemm_f16_small : gemm_bf16_small;

@@ -9,8 +9,8 @@ inline int roundUp(int a, int b) { return (a + b - 1) / b * b; }
 inline int ceilDiv(int a, int b) { return (a + b - 1) / b; }
 
 // Fills kSlices. Two blocks of 8 warps an SM; enough rows or slices for every warp, and an equal number of
-// rounds for each. Block formats of more than 2048 columns: one block of 16 warps, which stages x once (gemv_*_wide).
-inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0, int warps = 0) {
+// rounds for each.
+inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0) {
     const bool quant = a.w.fmt >= FMT_Q8_0;
     const int perRow = quant ? 3 * a.w.ld + a.w.ld / 8 * (a.w.fmt == FMT_Q4_1 ? 2 : 1) : 4 * a.w.ld;
     int mt = a.m >= 3 ? 4 : a.m;
@@ -19,13 +19,11 @@ inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0, int warps = 0) {
     if (quant) {
         units = ceilDiv(a.w.n, 16);
         const int columns = a.w.ld / 128, depth = a.w.fmt == FMT_Q8_0 ? 2 : 4; // tiles that a lane loads ahead
-        if (!warps) warps = a.m <= 2 && a.w.ld > 2048 && 2 * units > 3 * sm ? 16 : 8;
         // a block's warps on one row tile; where tiles are many, each warp its own: a tile's end costs a barrier
         a.kSlices = 8;
         while (a.kSlices > 1 && (a.kSlices > columns || units * a.kSlices / 2 >= 24 * sm)) a.kSlices /= 2;
-        while (warps == 8 && a.kSlices > 2 && columns < 2 * depth * a.kSlices && units * a.kSlices / 2 >= 15 * sm) a.kSlices /= 2;
+        while (a.w.ld <= 2048 && a.kSlices > 2 && columns < 2 * depth * a.kSlices && units * a.kSlices / 2 >= 15 * sm) a.kSlices /= 2;
     } else {
-        warps = 8;
         int vecs = a.w.ld / (a.w.fmt == FMT_F32 ? 4 : 8);
         const int rows = 2; // a warp takes at once; and at most 8 steps of 32 vectors a row: best or within 3% of it in every shape of the sweep
         units = ceilDiv(a.w.n, rows);
@@ -33,8 +31,8 @@ inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0, int warps = 0) {
         while (a.kSlices < 8 && ceilDiv(vecs, 32 * a.kSlices) > 8) a.kSlices *= 2;
     }
     if (slices) a.kSlices = slices; // to try another
-    const int perBlock = warps / a.kSlices, slots = sm * (16 / warps) * perBlock, rounds = ceilDiv(units, slots);
-    return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock)), warps * 32, size_t(mt) * perRow};
+    const int perBlock = 8 / a.kSlices, slots = 2 * sm * perBlock, rounds = ceilDiv(units, slots);
+    return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock)), 256, size_t(mt) * perRow};
 }
 // gemm_f16_small, gemm_bf16_small, gemm_tf32_small: where 128 x 128 tiles would leave half of the card idle.
 inline bool gemmSmall(const LinearArgs& a, int sm, bool tf32) {

@@ -142,7 +142,7 @@ struct Decoder {
         if (wantBest) a.best = best.p;
         Launch l = gemvLaunch(a, sms);
         lastGrid = l.grid.x;
-        launch(gemvOf(fmt, a.m, l), l, a);
+        launch(gemvOf(fmt, a.m), l, a);
     }
     unsigned lastGrid = 0;
     void attention(int layer) {
@@ -207,27 +207,24 @@ static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated
     std::vector<Mat*> w;
     for (int i = 0; i < copies; i++) w.push_back(new Mat(n, k, fmt));
     Dev<float> vec(std::vector<float>(65536 * 4, 0.5f)), x(65536), y(262144);
-    struct R { float us; int ks, grid, warps; };
+    struct R { float us; int ks, grid; };
     std::vector<R> all;
     const bool quant = fmt >= FMT_Q8_0;
     LinearArgs a = {};
     a.w = w[0]->w, a.x = x.p, a.y = y.p, a.m = 1, a.ldx = roundUp(k, 64), a.ldy = a.ldr = n, a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.bias = vec.p;
     if (norm) a.norm = {vec.p, vec.p, 1e-5f, NORM_LAYER, k, 0};
     Launch rule = gemvLaunch(a, sms);
-    R ruled = {0, a.kSlices, (int)rule.grid.x, rule.block / 32};
-    for (int warps : {8, 16}) {
-        if (!quant && warps > 8) continue;
-        for (int ks = 1; ks <= warps; ks *= 2) {
-            if (ks > 1 && ks * (quant ? 128 : 256) > 2 * k) continue;
-            Launch l = gemvLaunch(a, sms, ks, warps);
-            float ms = timeGraph([&] { again([&](int i) { a.w = w[i]->w; launch(gemvOf(fmt, a.m, l), l, a); }); }, 10, 1) / 12;
-            all.push_back({ms * 1e3f, ks, (int)l.grid.x, warps});
-        }
+    R ruled = {0, a.kSlices, (int)rule.grid.x};
+    for (int ks = 1; ks <= 8; ks *= 2) {
+        if (ks > 1 && ks * (quant ? 128 : 256) > 2 * k) continue;
+        Launch l = gemvLaunch(a, sms, ks);
+        float ms = timeGraph([&] { again([&](int i) { a.w = w[i]->w; launch(gemvOf(fmt, a.m), l, a); }); }, 10, 1) / 12;
+        all.push_back({ms * 1e3f, ks, (int)l.grid.x});
     }
     std::sort(all.begin(), all.end(), [](R p, R q) { return p.us < q.us; });
     printf("sweep %-16s %-5s n %6d k %5d %6.2f us of bytes:", what, fmtName(fmt), n, k, w[0]->bytes / readRoof / 1e3);
-    for (int i = 0; i < 5 && i < (int)all.size(); i++) printf("  %.2f (w%d ks%d g%d)", all[i].us, all[i].warps, all[i].ks, all[i].grid);
-    for (auto& r : all) if (r.ks == ruled.ks && r.warps == ruled.warps) printf("  rule %.2f (w%d ks%d g%d)", r.us, r.warps, r.ks, r.grid);
+    for (int i = 0; i < 5 && i < (int)all.size(); i++) printf("  %.2f (ks%d g%d)", all[i].us, all[i].ks, all[i].grid);
+    for (auto& r : all) if (r.ks == ruled.ks) printf("  rule %.2f (ks%d g%d)", r.us, r.ks, r.grid);
     printf("\n");
     for (auto* p : w) delete p;
 }
@@ -397,7 +394,7 @@ static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
         a.bias = bias ? vec.p : nullptr, a.residual = residual ? (float*)y : nullptr, a.work = work.p, a.counters = counters.p;
         if (count <= 8) {
             a.xFmt = FMT_F32;
-            launch(gemvOf(fmt, a.m, gemvLaunch(a, sms)), gemvLaunch(a, sms), a);
+            launch(gemvOf(fmt, a.m), gemvLaunch(a, sms), a);
         } else if (old || strict) {
             launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a);
         } else {

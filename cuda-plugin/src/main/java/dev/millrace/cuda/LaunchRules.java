@@ -17,7 +17,6 @@ final class LaunchRules {
 
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
-    private static final int WIDE_WARPS = 16;
 
     /** Columns up to which two blocks stage the input faster than one of twice the threads. */
     private static final int NARROW = 2048;
@@ -81,28 +80,24 @@ final class LaunchRules {
     /**
      * Two blocks of 8 warps a multiprocessor, with as many rounds for each. A warp takes two rows of a plain format, or
      * a tile of a block format; warps share rows that are longer than 8 steps of 32 vectors, and tiles while there are
-     * too few of them to have one each; where they are many, a warp takes as many tiles of a row as it loads ahead twice. One
-     * block of 16 warps, which stages the input once, where rows of a block format are long and fill most of the device.
+     * too few of them to have one each; where they are many and short, a warp takes as many of a row as it loads ahead twice.
      */
     Vector vector(Matrix w, int m) {
         String kernel = "gemv_" + w.format().name().toLowerCase(Locale.ROOT);
-        int warps = WARPS;
         int slices = 1;
         int units;
         if (w.format().quantized()) {
             units = Math.ceilDiv(w.rows(), Format.ROW_TILE);
             int columns = w.ld() / COLUMN_TILE;
-            boolean wide = m <= 2 && w.ld() > NARROW && 2 * units > 3 * multiprocessors;
-            warps = wide ? WIDE_WARPS : WARPS;
             slices = WARPS;
             while (slices > 1 && (slices > columns || units * slices / 2 >= 24 * multiprocessors)) {
                 slices /= 2;
             }
             int twoTurns = 2 * (w.format() == Format.Q8_0 ? 2 : 4);
-            while (!wide && slices > 2 && columns < twoTurns * slices && units * slices / 2 >= 15 * multiprocessors) {
+            while (w.ld() <= NARROW && slices > 2 && columns < twoTurns * slices && units * slices / 2 >= 15 * multiprocessors) {
                 slices /= 2;
             }
-            kernel += wide ? "_wide" : m > 2 ? "_many" : "";
+            kernel += m > 2 ? "_many" : "";
         } else {
             units = Math.ceilDiv(w.rows(), ROWS_OF_A_WARP);
             int vectors = w.ld() / (w.format() == Format.F32 ? 4 : 8);
@@ -110,11 +105,11 @@ final class LaunchRules {
                 slices *= 2;
             }
         }
-        int perBlock = warps / slices;
-        int rounds = Math.ceilDiv(units, WIDE_WARPS / warps * multiprocessors * perBlock);
+        int perBlock = WARPS / slices;
+        int rounds = Math.ceilDiv(units, 2 * multiprocessors * perBlock);
         int blocks = Math.ceilDiv(Math.ceilDiv(units, rounds), perBlock);
         int shared = together(w, m) * sharedRow(w);
-        return new Vector(kernel, Geometry.of(blocks, 1, 32 * warps, shared), slices);
+        return new Vector(kernel, Geometry.of(blocks, 1, THREADS, shared), slices);
     }
 
     /** Bytes of shared memory for a row of x: floats, or three bytes each with a scale and, q4_1, a sum a block. */

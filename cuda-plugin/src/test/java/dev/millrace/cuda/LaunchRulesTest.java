@@ -30,7 +30,7 @@ class LaunchRulesTest {
         String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + vector;
         int warps = vector.geometry().block() / 32;
         assertThat(Kernels.index()).as(what).containsKey(vector.kernel());
-        assertThat(warps).as(what).isEqualTo(vector.kernel().endsWith("_wide") ? 16 : 8);
+        assertThat(warps).as(what).isEqualTo(8);
         assertThat(warps % vector.slices()).as(what).isZero();
         if (format.quantized()) {
             assertThat(vector.kernel().endsWith("_many")).as(what + ": more than two rows of inputs").isEqualTo(m > 2);
@@ -41,15 +41,13 @@ class LaunchRulesTest {
     }
 
     @Test
-    void longRowsOfBlockFormatsTakeOneWideBlockAMultiprocessor() {
+    void warpsShareLongRowsOfBlockFormats() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
         LaunchRules.Vector down = rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1);
-        assertThat(down.kernel()).isEqualTo("gemv_q4_0_wide");
-        assertThat(down.geometry().gridX()).isEqualTo(128);
+        assertThat(down.kernel()).isEqualTo("gemv_q4_0");
+        assertThat(down.geometry().gridX()).isEqualTo(256);
         assertThat(down.slices()).isEqualTo(8);
-        assertThat(rules.vector(new Matrix(0, 0, 2048, 8192, Format.Q4_0), 1).kernel()).isEqualTo("gemv_q4_0");
         LaunchRules.Vector up = rules.vector(new Matrix(0, 0, 16384, 2048, Format.Q4_0), 1);
-        assertThat(up.kernel()).isEqualTo("gemv_q4_0");
         assertThat(up.slices()).isEqualTo(2);
         assertThat(rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 3).kernel()).isEqualTo("gemv_q4_0_many");
     }
