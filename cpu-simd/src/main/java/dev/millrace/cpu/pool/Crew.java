@@ -12,8 +12,10 @@ final class Crew {
 
     private static final long NANOS = 100_000;
 
-    /** Two stalls within so many regions are no accident: a virtual machine loses a core for a moment every now and then. */
+    /** Three stalls within so many regions are no accident: a virtual machine loses a core for a moment every now and then. */
     private static final int AGAIN = 6;
+
+    private static final int STALLS = 3;
 
     /** A worker that returns from its sleep is at first woken on the core of the one that wakes it. */
     private static final int RETURN = 2;
@@ -31,7 +33,8 @@ final class Crew {
     private int pause = SHORT;
     private int left;
     private int sinceReturn = SOON;
-    private int sinceStall = AGAIN;
+    /** Which of the last {@link #AGAIN} regions stalled, a bit each. */
+    private int recent;
 
     Crew(int workers) {
         this.workers = workers;
@@ -46,22 +49,19 @@ final class Crew {
     /** A region of {@link #active} workers took {@code nanos}; its workers waited {@code stalled} for one another. */
     void ran(long nanos, long stalled) {
         sinceReturn++;
-        sinceStall++;
-        if (active > 1 && sinceReturn > RETURN && stalled > NANOS && stalled > nanos / SHARE) {
-            boolean again = sinceStall <= AGAIN;
-            sinceStall = 0;
-            if (again) {
-                pause = sinceReturn <= SOON ? Math.min(LONG, 2 * pause) : SHORT;
-                left = pause;
-                active--;
-                return;
-            }
+        boolean stall = active > 1 && sinceReturn > RETURN && stalled > NANOS && stalled > nanos / SHARE;
+        recent = (recent << 1 | (stall ? 1 : 0)) & (1 << AGAIN) - 1;
+        if (Integer.bitCount(recent) >= STALLS) {
+            pause = sinceReturn <= SOON ? Math.min(LONG, 2 * pause) : SHORT;
+            left = pause;
+            recent = 0;
+            active--;
+            return;
         }
         if (active < workers && --left <= 0) {
             left = pause;
             active++;
             sinceReturn = 0;
-            sinceStall = AGAIN;
         }
     }
 }
