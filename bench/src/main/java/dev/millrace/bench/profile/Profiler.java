@@ -32,6 +32,11 @@ public final class Profiler {
     /** Decode steps in a row that are profiled together. */
     private static final int DECODE_STEPS = 16;
 
+    /** Short phases are timed more often than asked: until this long, as machines disturb each other for milliseconds. */
+    private static final double LEAST_SECONDS = 1;
+
+    private static final int MOST_TIMINGS = 100;
+
     private final Engine engine;
     private final int batch;
     private final int repeats;
@@ -79,7 +84,8 @@ public final class Profiler {
         List<Timing> observed = new ArrayList<>();
         Steady.warmUp(stop, timing);
         Steady.warmUp(stop, () -> observed(timing));
-        for (int i = 0; i < repeats && !stop.getAsBoolean(); i++) {
+        long start = System.nanoTime();
+        for (int i = 0; (i < repeats || i < MOST_TIMINGS && seconds(start) < LEAST_SECONDS) && !stop.getAsBoolean(); i++) {
             // in turn, so that a machine that changes its speed changes both
             plain.add(timing.getAsDouble());
             double seconds = observed(timing);
@@ -101,6 +107,10 @@ public final class Profiler {
         Double readGbS = Double.isNaN(read) ? null : read / 1e9;
         return new Phase(
                 name, tokens * batch, context, stepUs, profiled.median() * 1e6, sum, stepUs - sum, readGbS, percent, rows);
+    }
+
+    private static double seconds(long start) {
+        return (System.nanoTime() - start) * 1e-9;
     }
 
     /** A timing whose steps the recorder has afterwards. */
