@@ -70,3 +70,15 @@ __device__ __forceinline__ long long keyOffset(const AttentionArgs& a, const Seq
 __device__ __forceinline__ long long valueDistance(const AttentionArgs& a, const Seq& seq) {
     return (long long)a.kvHeads * seq.capacity * a.headDim;
 }
+
+struct Source { // queries, keys or values of one head: element (p, d) at base + p * stride + d
+    const void* data;
+    long long base, stride;
+    int fmt;
+};
+
+__device__ __forceinline__ float exp2Fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}

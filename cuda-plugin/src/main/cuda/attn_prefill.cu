@@ -11,17 +11,6 @@
 #define TQ 64
 #define TK 64
 
-struct Source { // keys or values of one head: element (p, d) at base + p * stride + d
-    const void* data;
-    long long base, stride;
-    int fmt;
-};
-
-__device__ __forceinline__ float exp2Fast(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
 // Rows that 16-byte loads do not fit, or bf16: out of line, one by one.
 __device__ __noinline__ uint4 loadOdd(const void* data, long long at, int fmt, int left) {
     u32 v[4] = {};

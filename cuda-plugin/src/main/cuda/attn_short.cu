@@ -63,7 +63,6 @@ template <int DIM, int ROWS> __device__ __forceinline__ void bring(u32 to, const
         }
         Eight n = e;
         if (norms) normalizeEight(n, norm, DIM, c * 8);
-        if (p >= s.base) e = n;
         if (rotates) rotation.apply(n, threadIdx.x & 31);
         if (p >= s.base) e = n;
         asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(at), "r"(packHalf(e.v[0], e.v[1])), "r"(packHalf(e.v[2], e.v[3])),

@@ -37,18 +37,6 @@ template <int DIM> struct Stages {
     __device__ __forceinline__ u32 place(int ofValues, int tile) const { return (ofValues ? values : keys) + tile % STAGES * TILE; }
 };
 
-struct Source { // queries, keys or values of one head: element (p, d) at base + p * stride + d
-    const void* data;
-    long long base, stride;
-    int fmt;
-};
-
-__device__ __forceinline__ float exp2Fast(float x) {
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
 // One warpgroup's 64 queries: scores, weights, sums.
 template <int DIM> struct Softmax {
     float top[2], sum[2], keep[2], scale;

@@ -1,5 +1,5 @@
 // Times the kernels in the shapes of real models, as CUDA graphs with programmatic dependent launch, beside the card's own
-// roofs of the same run. usage: speed [roof|decode|sweep|gemm|prompt|prefill]... or speed one 7b|1b|gpt2 q4_0|q8_0|bf16 POSITION
+// roofs of the same run. usage: speed [roof|decode|sweep|gemm|calibrate|prompt|short|prefill]... or speed one 7b|1b|gpt2 q4_0|q8_0|bf16 POSITION
 // [parts]. FMT=4: the sweeps of that format only; COPIES=1: of one matrix, which L2 holds if it can.
 #include "harness.h"
 cudaStream_t stream;
@@ -8,6 +8,8 @@ bool pdl = true;
 static double readRoof = 4553;
 #include "speed_decode.h"
 #include "speed_prompt.h"
+
+static Model modelOf(const char* name) { return !strcmp(name, "gpt2") ? GPT2 : !strcmp(name, "1b") ? L1B : L7B; }
 
 int main(int argc, char** argv) {
     cudaDeviceProp prop;
@@ -40,13 +42,13 @@ int main(int argc, char** argv) {
         decodeModel(L1B, FMT_Q8_0, 128, false);
     }
     if (argc > 1 && !strcmp(argv[1], "one")) { // one model fmt pos
-        Model m = !strcmp(argv[2], "gpt2") ? GPT2 : !strcmp(argv[2], "1b") ? L1B : L7B;
+        Model m = modelOf(argv[2]);
         int fmt = !strcmp(argv[3], "bf16") ? FMT_BF16 : !strcmp(argv[3], "q8_0") ? FMT_Q8_0 : FMT_Q4_0;
         decodeModel(m, fmt, atoi(argv[4]), argc > 5);
         return 0;
     }
     if (argc > 1 && !strcmp(argv[1], "probe")) { // one layer's step, for ncu: probe [1b|7b|gpt2] [bf16|q4_0] [position]
-        Model m = !strcmp(argv[2], "gpt2") ? GPT2 : !strcmp(argv[2], "1b") ? L1B : L7B;
+        Model m = modelOf(argv[2]);
         m.layers = 1;
         const int pos = atoi(argv[4]);
         Decoder d(m, !strcmp(argv[3], "bf16") ? FMT_BF16 : FMT_Q4_0, pos + 1024);
