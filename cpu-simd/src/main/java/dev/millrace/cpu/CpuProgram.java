@@ -190,12 +190,17 @@ final class CpuProgram implements Program {
         ready(plan.selected().steps());
         ready(plan.sequences().steps());
         launches++;
-        if (chunk.tokens() == chunk.pieces() && observer == null) {
+        if (observer != null) {
+            timeline.region();
+        }
+        if (chunk.tokens() > chunk.pieces()) {
+            pool.run(region);
+        } else if (observer != null) {
+            pool.runBrief(region);
+        } else {
             watch.before();
             pool.runBrief(region);
             watch.after();
-        } else {
-            pool.run(region);
         }
     }
 
@@ -220,7 +225,7 @@ final class CpuProgram implements Program {
     private void work(int worker, int workers) {
         boolean observed = observer != null;
         if (observed && worker == 0) {
-            timeline.start();
+            timeline.start(workers);
         }
         for (int i = 0; i < plan.prelude().size(); i++) {
             plan.prelude().get(i).run(chunk, 0, chunk.tokens(), worker, workers);

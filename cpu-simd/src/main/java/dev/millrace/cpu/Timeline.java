@@ -21,6 +21,7 @@ final class Timeline {
     private int context;
     private final List<Long> regionStarts = new ArrayList<>();
     private final List<Integer> regionEvents = new ArrayList<>();
+    private final List<Integer> regionWorkers = new ArrayList<>();
 
     Timeline(int workers) {
         starts = new long[workers][64];
@@ -39,22 +40,29 @@ final class Timeline {
         nodes.clear();
         regionStarts.clear();
         regionEvents.clear();
+        regionWorkers.clear();
         Arrays.fill(events, 0);
         began = System.nanoTime();
     }
 
+    /** A region is to start; by the caller. Workers that had no part in the one before go on with those that had. */
+    void region() {
+        Arrays.fill(events, nodes.size());
+    }
+
     /** A region starts; by worker 0. */
-    void start() {
+    void start(int workers) {
         regionStarts.add(System.nanoTime());
         regionEvents.add(nodes.size());
+        regionWorkers.add(workers);
     }
 
     /** A worker has done its share of a node. */
     void done(int worker) {
         int event = events[worker];
         if (event + 1 >= ends[worker].length) {
-            ends[worker] = Arrays.copyOf(ends[worker], 2 * ends[worker].length);
-            starts[worker] = Arrays.copyOf(starts[worker], 2 * starts[worker].length);
+            ends[worker] = Arrays.copyOf(ends[worker], 2 * (event + 1));
+            starts[worker] = Arrays.copyOf(starts[worker], 2 * (event + 1));
         }
         ends[worker][event] = System.nanoTime();
     }
@@ -78,7 +86,7 @@ final class Timeline {
                 start = regionStarts.get(++region);
             }
             observer.op(nodes.get(i), start, starts[0][i + 1]);
-            for (int w = 0; w < lanes.length; w++) {
+            for (int w = 0; w < regionWorkers.get(region); w++) {
                 long from = Math.max(start, starts[w][i]);
                 observer.span(lanes[w], nodes.get(i).path(), from, Math.max(from, ends[w][i]));
             }
