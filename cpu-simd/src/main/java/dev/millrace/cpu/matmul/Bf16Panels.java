@@ -18,7 +18,7 @@ import jdk.incubator.vector.VectorSpecies;
 /**
  * Bfloat16 weights: a panel is [column][row] of 16 bits, the upper half of a float.
  */
-final class Bf16Panels implements UnpackedKernels {
+final class Bf16Panels implements FloatPanels {
     static final Bf16Panels INSTANCE = new Bf16Panels();
 
     /** Bytes of a column of a panel. */
@@ -37,11 +37,6 @@ final class Bf16Panels implements UnpackedKernels {
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
         Packing.write(Packing.turned(source, inputs), target);
-    }
-
-    @Override
-    public Form form() {
-        return Form.FLOATS;
     }
 
     @Override
@@ -80,20 +75,7 @@ final class Bf16Panels implements UnpackedKernels {
     }
 
     @Override
-    public void few(long panel, int inputs, Activations x, float[] y) {
-        float[] data = x.rows.data();
-        int last = x.tokens - 1;
-        for (int t = 0; t < x.tokens; t += 4) {
-            // what there are less than four, the last one makes up for
-            int x1 = x.rows.at(Math.min(t + 1, last));
-            int x2 = x.rows.at(Math.min(t + 2, last));
-            int x3 = x.rows.at(Math.min(t + 3, last));
-            dot4(panel, inputs, data, x.rows.at(t), x1, x2, x3, y, t * ROWS);
-        }
-    }
-
-    /** Four tokens at a time: each weight is loaded and widened once for four multiply-adds. */
-    private static void dot4(
+    public void four(
             long panel, int inputs, float[] x, int x0, int x1, int x2, int x3, float[] y, int yAt) {
         FloatVector a0 = FloatVector.zero(F), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
         int k = 0;

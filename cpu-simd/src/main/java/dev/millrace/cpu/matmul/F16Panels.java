@@ -19,7 +19,7 @@ import jdk.incubator.vector.VectorSpecies;
  * Float16 weights: a panel is [column][row] of IEEE half floats.
  * {@link Halves} says how they become floats. Halves that are infinite or not a number come out as large numbers.
  */
-final class F16Panels implements UnpackedKernels {
+final class F16Panels implements FloatPanels {
     static final F16Panels INSTANCE = new F16Panels();
 
     /** Bytes of a column of a panel. */
@@ -46,11 +46,6 @@ final class F16Panels implements UnpackedKernels {
             Halves.scale(panel);
         }
         Packing.write(panel, target + Halves.HEADER);
-    }
-
-    @Override
-    public Form form() {
-        return Form.FLOATS;
     }
 
     @Override
@@ -90,20 +85,7 @@ final class F16Panels implements UnpackedKernels {
     }
 
     @Override
-    public void few(long panel, int inputs, Activations x, float[] y) {
-        float[] data = x.rows.data();
-        int last = x.tokens - 1;
-        for (int t = 0; t < x.tokens; t += 4) {
-            // what there are less than four, the last one makes up for
-            int x1 = x.rows.at(Math.min(t + 1, last));
-            int x2 = x.rows.at(Math.min(t + 2, last));
-            int x3 = x.rows.at(Math.min(t + 3, last));
-            dot4(panel, inputs, data, x.rows.at(t), x1, x2, x3, y, t * ROWS);
-        }
-    }
-
-    /** Four tokens at a time: each weight is loaded and widened once for four multiply-adds. */
-    private static void dot4(
+    public void four(
             long panel, int inputs, float[] x, int x0, int x1, int x2, int x3, float[] y, int yAt) {
         FloatVector a0 = FloatVector.zero(F), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
         float factor = Halves.factor(panel);

@@ -11,7 +11,7 @@ import jdk.incubator.vector.FloatVector;
 /**
  * Float32 weights: a panel is [column][row] floats.
  */
-final class F32Panels implements UnpackedKernels {
+final class F32Panels implements FloatPanels {
     static final F32Panels INSTANCE = new F32Panels();
 
     /** Bytes of a column of a panel. */
@@ -27,11 +27,6 @@ final class F32Panels implements UnpackedKernels {
     @Override
     public void pack(MemorySegment source, int inputs, long target) {
         Packing.words(source, inputs, target);
-    }
-
-    @Override
-    public Form form() {
-        return Form.FLOATS;
     }
 
     @Override
@@ -70,20 +65,7 @@ final class F32Panels implements UnpackedKernels {
     }
 
     @Override
-    public void few(long panel, int inputs, Activations x, float[] y) {
-        float[] data = x.rows.data();
-        int last = x.tokens - 1;
-        for (int t = 0; t < x.tokens; t += 4) {
-            // what there are less than four, the last one makes up for
-            int x1 = x.rows.at(Math.min(t + 1, last));
-            int x2 = x.rows.at(Math.min(t + 2, last));
-            int x3 = x.rows.at(Math.min(t + 3, last));
-            dot4(panel, inputs, data, x.rows.at(t), x1, x2, x3, y, t * ROWS);
-        }
-    }
-
-    /** Four tokens at a time: each weight is loaded once for four multiply-adds. */
-    private static void dot4(
+    public void four(
             long panel, int inputs, float[] x, int x0, int x1, int x2, int x3, float[] y, int yAt) {
         FloatVector a0 = FloatVector.zero(F), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
         int k = 0;

@@ -165,7 +165,7 @@ public final class PackedLinear {
      *
      * @return whether a barrier must follow before {@link #multiply}
      */
-    public boolean prepare(Rows x, int tokens, Activations scratch, int worker, int workers) {
+    boolean prepare(Rows x, int tokens, Activations scratch, int worker, int workers) {
         scratch.rows = x;
         scratch.tokens = tokens;
         boolean nibbles = forms.contains(Form.NIBBLES);

@@ -1,7 +1,7 @@
 package dev.millrace.cpu.matmul;
 
 /** Formats of which a panel is unpacked, some columns at a time, for a kernel that multiplies many tokens. */
-sealed interface UnpackedKernels extends PanelKernels permits F32Panels, F16Panels, Bf16Panels, Q8Panels {
+sealed interface UnpackedKernels extends PanelKernels permits FloatPanels, Q8Panels {
     /**
      * Writes columns [from, to) of a panel to address {@code target} in the form that the kernel for many tokens reads:
      * for {@link Microkernel} floats, column after column, for {@link WinogradKernel} its blocks.

@@ -11,10 +11,10 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class PlainProductTest {
-    /** Whichever way the first products of a process are computed, seeds give the same text. */
-    /** As many as take the way through blocks. */
+    /** As many tokens as take the way through blocks. */
     private static final int MOST = 40;
 
+    /** Whichever way the first products of a process are computed, seeds give the same text. */
     @ParameterizedTest
     @CsvSource({"F32, 1", "F32, 2", "F32, 7", "F16, 1", "F16, 9", "BF16, 1", "BF16, 20"})
     void plainLoopsGiveTheVeryBitsOfTheKernels(String format, int tokens) {

@@ -24,6 +24,24 @@ class CrewTest {
     }
 
     @Test
+    void twoStallsInSixRegionsAreAnAccidentAndThreeAreNot() {
+        Crew crew = new Crew(2);
+        for (int i = 0; i < 10; i++) {
+            crew.ran(REGION, REGION);
+            calm(crew, 2);
+        }
+        assertThat(crew.active()).as("two in each six").isEqualTo(2);
+        calm(crew, 6);
+        crew.ran(REGION, REGION);
+        calm(crew, 2);
+        crew.ran(REGION, REGION);
+        calm(crew, 1);
+        assertThat(crew.active()).as("before the third").isEqualTo(2);
+        crew.ran(REGION, REGION);
+        assertThat(crew.active()).as("three in six").isEqualTo(1);
+    }
+
+    @Test
     void eachTimeStallsAreSoonBackTheWorkerStaysOutTwiceAsLong() {
         Crew crew = new Crew(2);
         List<Integer> pauses = new ArrayList<>();
