@@ -27,7 +27,7 @@ struct BatchRef { const Row* rows; const Seq* seqs; const int* selected; int nRo
 struct RopeRef { const float2* cs; int headDim, rotaryDim, interleaved, ldcs; };
 
 // y = epilogue(norm(x) W^T). gated: rows of W alternate gate, up; y[j] = act(gate_j) * up_j, width n / 2.
-// gemv_*: m <= 8, x and y F32, kSlices chosen by the launch rule. gemm_*: norm.kind 0 (run normalize first).
+// gemv_*: m <= 8, x and y F32, kSlices chosen by the launch rule, block formats in grid(blocks, groups of rows of x). gemm_*: norm.kind 0 (run normalize first).
 struct LinearArgs {
     Weight w; NormRef norm;
     const void* x; void* y; const float* bias; const float* residual;

@@ -127,15 +127,20 @@ struct Epilogue {
     }
 };
 
-// The block's best of row m to a.best[m][block].
-__device__ __forceinline__ void publishBest(const LinearArgs& a, int m, u64 best, u64* shared) {
+// The block's best of each of `rows` rows from m0 on to a.best[row][block]; of(m): the thread's own of row m0 + m. One barrier:
+// warps that have met at named barriers before, not equally often, would look to racecheck like ones that missed a second.
+template <class Of> __device__ __forceinline__ void publishBests(const LinearArgs& a, int m0, int rows, u64 (*shared)[GEMV_WARPS], Of of) {
+#pragma unroll 1
+    for (int m = 0; m < rows; m++) {
+        u64 best = of(m);
 #pragma unroll
-    for (int o = 16; o; o >>= 1) best = max(best, __shfl_xor_sync(~0u, best, o));
+        for (int o = 16; o; o >>= 1) best = max(best, __shfl_xor_sync(~0u, best, o));
+        if ((threadIdx.x & 31) == 0) shared[m][threadIdx.x >> 5] = best;
+    }
     __syncthreads();
-    if ((threadIdx.x & 31) == 0) shared[threadIdx.x >> 5] = best;
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        for (int w = 1; w < GEMV_WARPS; w++) best = max(best, shared[w]);
-        a.best[(long long)m * gridDim.x + blockIdx.x] = best;
+    if (threadIdx.x < rows) {
+        u64 best = 0;
+        for (int w = 0; w < GEMV_WARPS; w++) best = max(best, shared[threadIdx.x][w]);
+        a.best[(long long)(m0 + threadIdx.x) * gridDim.x + blockIdx.x] = best;
     }
 }

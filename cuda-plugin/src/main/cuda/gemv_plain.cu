@@ -23,7 +23,7 @@ template <int FMT> __device__ __forceinline__ void unpack(uint4 v, float* f) {
 
 // One pass over W for rows m0 .. m0 + MT - 1 of x.
 template <int FMT, int MT>
-__device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs, float* shared) {
+__device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs, float* shared, u64 (*bests)[GEMV_WARPS]) {
     const int R = 2, U = 8 / R, VN = Vec<FMT>::N, PLANES = Vec<FMT>::PLANES;
     const int ks = a.kSlices, warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
     const int slice = warp & (ks - 1), perBlock = GEMV_WARPS / ks;
@@ -122,26 +122,22 @@ __device__ __forceinline__ void gemvPass(const LinearArgs& a, int m0, float4* xs
         float up = a.gated ? __shfl_down_sync(~0u, v, 1) : 0.f;
         if (mine && group < groups && group * R + r < a.w.n) epilogue.finish(a, m0 + m, group * R + r, v, up, best);
     }
-    if (a.best) {
-#pragma unroll 1
-        for (int i = 0; i < MT; i++) {
-            if (m0 + i < a.m) publishBest(a, m0 + i, m == i ? best : 0, reinterpret_cast<u64*>(shared));
-        }
-    }
+    if (a.best) publishBests(a, m0, min(MT, a.m - m0), bests, [&](int i) { return m == i ? best : 0; });
 }
 
-template <int FMT, int MT> __device__ __forceinline__ void gemvAll(const LinearArgs& a, float4* xs, float* shared) {
-    for (int m0 = 0; m0 < a.m; m0 += MT) gemvPass<FMT, MT>(a, m0, xs, shared);
+template <int FMT, int MT> __device__ __forceinline__ void gemvAll(const LinearArgs& a, float4* xs, float* shared, u64 (*bests)[GEMV_WARPS]) {
+    for (int m0 = 0; m0 < a.m; m0 += MT) gemvPass<FMT, MT>(a, m0, xs, shared, bests);
 }
 
 template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     extern __shared__ float4 xs[];
     __shared__ __align__(16) float shared[16 + 2 * GEMV_WARPS * 8];
+    __shared__ u64 bests[4][GEMV_WARPS];
     Mark mark{a.mark};
     int mt = dynamicShared() / (a.w.ld * 4);
-    if (mt >= 4) gemvAll<FMT, 4>(a, xs, shared);
-    else if (mt >= 2) gemvAll<FMT, 2>(a, xs, shared);
-    else gemvAll<FMT, 1>(a, xs, shared);
+    if (mt >= 4) gemvAll<FMT, 4>(a, xs, shared, bests);
+    else if (mt >= 2) gemvAll<FMT, 2>(a, xs, shared, bests);
+    else gemvAll<FMT, 1>(a, xs, shared, bests);
 }
 
 extern "C" __global__ void __launch_bounds__(GEMV_THREADS, 2) gemv_f32(const __grid_constant__ LinearArgs a) { gemv<FMT_F32>(a); }

@@ -32,7 +32,7 @@ inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0) {
     }
     if (slices) a.kSlices = slices; // to try another
     const int perBlock = 8 / a.kSlices, slots = 2 * sm * perBlock, rounds = ceilDiv(units, slots);
-    return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock)), 256, size_t(mt) * perRow};
+    return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock), quant ? ceilDiv(a.m, mt) : 1), 256, size_t(mt) * perRow};
 }
 // gemm_f16_small, gemm_bf16_small, gemm_tf32_small: where 128 x 128 tiles would leave half of the card idle.
 inline bool gemmSmall(const LinearArgs& a, int sm, bool tf32) {

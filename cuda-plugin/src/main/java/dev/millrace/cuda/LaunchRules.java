@@ -108,8 +108,9 @@ final class LaunchRules {
         int perBlock = WARPS / slices;
         int rounds = Math.ceilDiv(units, 2 * multiprocessors * perBlock);
         int blocks = Math.ceilDiv(Math.ceilDiv(units, rounds), perBlock);
-        int shared = together(w, m) * sharedRow(w);
-        return new Vector(kernel, Geometry.of(blocks, 1, THREADS, shared), slices);
+        int together = together(w, m);
+        int groups = w.format().quantized() ? Math.ceilDiv(m, together) : 1;
+        return new Vector(kernel, Geometry.of(blocks, groups, THREADS, together * sharedRow(w)), slices);
     }
 
     /** Bytes of shared memory for a row of x: floats, or three bytes each with a scale and, q4_1, a sum a block. */
