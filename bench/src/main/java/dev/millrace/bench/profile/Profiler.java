@@ -3,7 +3,6 @@ package dev.millrace.bench.profile;
 import dev.millrace.bench.measure.Roofline;
 import dev.millrace.bench.measure.Roofline.Least;
 import dev.millrace.bench.measure.Roofs;
-import dev.millrace.bench.measure.Stats;
 import dev.millrace.bench.measure.Steady;
 import dev.millrace.bench.measure.Workload;
 import dev.millrace.bench.profile.StepRecorder.Event;
@@ -22,10 +21,11 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.function.BooleanSupplier;
 import java.util.function.DoubleSupplier;
+import java.util.function.ToDoubleFunction;
 import java.util.stream.Stream;
 
 /**
- * Times every op of a prefill and of a decode step. The step is timed first with nobody observing, then observed; both
+ * Times every op of a prefill and of a decode step. The step is timed in pairs, with nobody observing, then observed; both
  * are given, so that what observing costs and what no op explains can be seen.
  */
 public final class Profiler {
@@ -33,9 +33,9 @@ public final class Profiler {
     private static final int DECODE_STEPS = 16;
 
     /** Short phases are timed more often than asked: until this long, as machines disturb each other for milliseconds. */
-    private static final double LEAST_SECONDS = 1;
+    private static final double LEAST_SECONDS = 2;
 
-    private static final int MOST_TIMINGS = 100;
+    private static final int MOST_PAIRS = 100;
 
     private final Engine engine;
     private final int batch;
@@ -80,33 +80,31 @@ public final class Profiler {
         OpCost.Step step = new OpCost.Step(batch, tokens, causal() ? 1 : tokens, context, engine.options().kv());
         OpCost whole = OpCost.of(engine.program().graph(), output(), engine.weights(), step);
         double before = roofs.read(whole.streamedBytes());
-        List<Double> plain = new ArrayList<>();
-        List<Timing> observed = new ArrayList<>();
+        List<Pair> pairs = new ArrayList<>();
         Steady.warmUp(stop, timing);
         Steady.warmUp(stop, () -> observed(timing));
         long start = System.nanoTime();
-        for (int i = 0; (i < repeats || i < MOST_TIMINGS && seconds(start) < LEAST_SECONDS) && !stop.getAsBoolean(); i++) {
-            // in turn, so that a machine that changes its speed changes both
-            plain.add(timing.getAsDouble());
-            double seconds = observed(timing);
+        for (int i = 0; (i < repeats || i < MOST_PAIRS && seconds(start) < LEAST_SECONDS) && !stop.getAsBoolean(); i++) {
+            double plain = timing.getAsDouble();
+            double observed = observed(timing);
             List<Step> all = recorder.steps();
-            observed.add(new Timing(seconds, List.copyOf(all.subList(Math.max(0, all.size() - steps), all.size()))));
+            pairs.add(new Pair(plain, observed, List.copyOf(all.subList(Math.max(0, all.size() - steps), all.size()))));
         }
-        if (observed.size() < repeats) {
+        if (pairs.size() < repeats) {
             return null;
         }
-        Stats unseen = stats(plain);
-        Stats profiled = stats(observed.stream().map(Timing::seconds).toList());
         double read = Math.max(before, roofs.read(whole.streamedBytes()));
-        traced.add(observed.getLast().steps().getLast());
-        List<OpRow> rows = rows(middle(observed), step, read);
+        traced.add(pairs.getLast().steps().getLast());
+        List<Pair> kept = middle(pairs);
+        double seconds = mean(kept, Pair::plain);
+        List<OpRow> rows = rows(kept.stream().flatMap(p -> p.steps().stream()).toList(), step, read);
         double sum = rows.stream().mapToDouble(OpRow::us).sum();
-        double stepUs = unseen.median() * 1e6;
+        double stepUs = seconds * 1e6;
         Least least = roofline.of(output(), step, read);
-        Double percent = Double.isNaN(least.seconds()) ? null : 100 * least.seconds() / unseen.median();
+        Double percent = Double.isNaN(least.seconds()) ? null : 100 * least.seconds() / seconds;
         Double readGbS = Double.isNaN(read) ? null : read / 1e9;
         return new Phase(
-                name, tokens * batch, context, stepUs, profiled.median() * 1e6, sum, stepUs - sum, readGbS, percent, rows);
+                name, tokens * batch, context, stepUs, mean(kept, Pair::observed) * 1e6, sum, stepUs - sum, readGbS, percent, rows);
     }
 
     private static double seconds(long start) {
@@ -124,29 +122,29 @@ public final class Profiler {
         }
     }
 
-    private static Stats stats(List<Double> seconds) {
-        return Stats.of(seconds.stream().mapToDouble(d -> d).toArray());
+    /** Seconds a step with nobody observing, seconds a step observed right after, and the observed steps. */
+    private record Pair(double plain, double observed, List<Step> steps) {}
+
+    /** The half of the pairs that agree best on what observing costs: in the others the machine changed its speed between the two. */
+    private static List<Pair> middle(List<Pair> pairs) {
+        List<Pair> sorted = new ArrayList<>(pairs);
+        sorted.sort(Comparator.comparingDouble(p -> p.observed() / p.plain()));
+        int off = (pairs.size() + 1) / 4;
+        return sorted.subList(off, pairs.size() - off);
     }
 
-    /** An observed timing: seconds a step, and the steps. */
-    private record Timing(double seconds, List<Step> steps) {}
-
-    /** The steps of the middle half of the timings, neither fast nor slow. */
-    private static List<Step> middle(List<Timing> timings) {
-        List<Timing> sorted = new ArrayList<>(timings);
-        sorted.sort(Comparator.comparingDouble(Timing::seconds));
-        int off = (timings.size() + 1) / 4;
-        return sorted.subList(off, timings.size() - off).stream().flatMap(t -> t.steps().stream()).toList();
+    private static double mean(List<Pair> pairs, ToDoubleFunction<Pair> seconds) {
+        return pairs.stream().mapToDouble(seconds).average().orElseThrow();
     }
 
     /** For every node, its mean time: medians of single ops would add up to less than any step took. */
-    private List<OpRow> rows(List<Step> middle, OpCost.Step step, double read) {
+    private List<OpRow> rows(List<Step> observed, OpCost.Step step, double read) {
         Map<String, Node> nodes = new LinkedHashMap<>();
         Map<String, Double> times = new LinkedHashMap<>();
-        for (Step each : middle) {
+        for (Step each : observed) {
             events(each).forEach(event -> {
                 nodes.put(event.name(), event.node());
-                times.merge(event.name(), event.micros() / middle.size(), Double::sum);
+                times.merge(event.name(), event.micros() / observed.size(), Double::sum);
             });
         }
         List<OpRow> rows = new ArrayList<>();
