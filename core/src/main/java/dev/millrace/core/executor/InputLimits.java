@@ -45,6 +45,17 @@ public record InputLimits(int tokens, int positions, int types, boolean causal) 
      *     a position or a type is out of range
      */
     public void check(Program program, Batch batch) {
+        checkRoom(program, batch);
+        checkIds(batch);
+    }
+
+    /**
+     * The part of {@link #check} that takes no longer for more tokens: sessions, room and positions.
+     *
+     * @throws MillraceException when a session is not {@code program}'s, is in the batch twice or has no room, or a
+     *     position is out of range
+     */
+    public void checkRoom(Program program, Batch batch) {
         List<Slice> slices = batch.slices();
         for (int s = 0; s < slices.size(); s++) {
             Slice slice = slices.get(s);
@@ -66,6 +77,19 @@ public record InputLimits(int tokens, int positions, int types, boolean causal) 
                 throw new MillraceException("slice " + s + ": position " + end + " is past the model's " + positions
                         + " positions; use fewer tokens");
             }
+        }
+    }
+
+    /**
+     * The other part: token ids and types, one by one. An executor that never reads past a table may do this while the
+     * batch is at work, as long as a refused batch leaves no trace.
+     *
+     * @throws MillraceException when a token or a type is out of range
+     */
+    public void checkIds(Batch batch) {
+        List<Slice> slices = batch.slices();
+        for (int s = 0; s < slices.size(); s++) {
+            Slice slice = slices.get(s);
             range(s, "token id", slice.tokens(), tokens);
             if (slice.types() != null) {
                 range(s, "token type", slice.types(), types);

@@ -34,8 +34,8 @@ class FusionTest {
         assertThat(fused.nodes()).extracting(Node::path).containsExactly(
                 "embed.tokens",
                 "layer.0.attn.qkv", "layer.0.attn.attention", "layer.0.attn.o", "layer.0.mlp.up", "layer.0.mlp.down",
-                "layer.1.attn.qkv", "layer.1.attn.attention", "layer.1.attn.o", "layer.1.mlp.up", "layer.1.mlp.down",
-                "select", "lm_head");
+                "layer.1.attn.qkv", "layer.1.attn.attention", "select", "select.2",
+                "layer.1.attn.o", "layer.1.mlp.up", "layer.1.mlp.down", "lm_head");
         assertThat(fused.nodes().get(1).covers())
                 .containsExactly("layer.0.attn.norm", "layer.0.attn.q", "layer.0.attn.k", "layer.0.attn.v");
     }
@@ -75,7 +75,24 @@ class FusionTest {
         GraphOf.Built built = model("llama");
         Graph fused = Fusion.apply(
                 built.graph(), built.weights(), op -> op instanceof Op.Fused ? Support.no("plain ops only") : Support.YES);
-        assertThat(fused).isEqualTo(built.graph());
+        assertThat(fused.nodes()).noneMatch(n -> n.op() instanceof Op.Fused);
+        assertThat(fused.nodes()).filteredOn(n -> !(n.op() instanceof Op.Select))
+                .extracting(Node::path)
+                .containsExactlyElementsOf(built.graph().nodes().stream()
+                        .filter(n -> !(n.op() instanceof Op.Select))
+                        .map(Node::path)
+                        .toList());
+    }
+
+    @ParameterizedTest
+    @ValueSource(strings = {"gpt", "llama"})
+    void afterTheLastAttentionOnlyWantedRowsAreComputed(String name) {
+        GraphOf.Built built = model(name);
+        Graph fused = Fusion.apply(built.graph(), built.weights(), op -> Support.YES);
+        List<String> paths = fused.nodes().stream().map(Node::path).toList();
+        int last = paths.indexOf("layer.1.attn.attention");
+        assertThat(fused.nodes().subList(0, last + 1)).allMatch(n -> n.output().rows() == Value.Rows.TOKENS);
+        assertThat(fused.nodes().subList(last + 1, paths.size())).allMatch(n -> n.output().rows() == Value.Rows.SELECTED);
     }
 
     @Test

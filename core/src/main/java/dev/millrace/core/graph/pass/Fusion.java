@@ -22,6 +22,7 @@ import java.util.function.Predicate;
  *   <li>q, k and v become one linear, their norms and rotations part of {@link Op.SelfAttention}
  *   <li>gate, up and activation become one gated linear; an activation joins the linear before it
  *   <li>a residual addition joins the linear before it, a norm the linear after it
+ *   <li>rows that nobody asked for are left out as early as every node treats rows alone: after the last attention
  * </ul>
  */
 public final class Fusion {
@@ -40,7 +41,7 @@ public final class Fusion {
         fused = fusion.pass(fused, fusion::selfAttention);
         fused = fusion.pass(fused, fusion::activation);
         fused = fusion.pass(fused, fusion::residual);
-        return fusion.pass(fused, fusion::norm);
+        return EarlySelect.apply(fusion.pass(fused, fusion::norm), weights);
     }
 
     /** What a rule finds when it starts from one node; null where it does not apply. */

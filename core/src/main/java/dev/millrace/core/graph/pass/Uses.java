@@ -8,6 +8,7 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 
 /** Who makes and who reads each activation of a graph. */
 final class Uses {
@@ -33,6 +34,12 @@ final class Uses {
     boolean once(Node node) {
         return consumers.getOrDefault(node.output(), List.of()).size() == 1
                 && !graph.outputs().containsValue(node.output());
+    }
+
+    /** Whether the node's output is read, is not given out, and all its readers are like that. */
+    boolean onlyBy(Node node, Predicate<Node> reader) {
+        List<Node> readers = consumers.getOrDefault(node.output(), List.of());
+        return !readers.isEmpty() && readers.stream().allMatch(reader) && !graph.outputs().containsValue(node.output());
     }
 
     boolean consumedByAdd(Node node) {
