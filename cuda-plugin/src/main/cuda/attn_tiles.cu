@@ -1,7 +1,8 @@
 // Flash attention on Hopper for long slices, heads of 64 and 128. A block has 128 queries of one head, 64 for each of two
 // warpgroups; a third warpgroup brings tiles of 128 keys and values, converted to f16 where they are not, two of each in
-// flight.
+// flight. Where nothing has to be prepared, that one appends, too: positions of the batch come from k and v.
 #include "attn_wgmma.cuh"
+#include "positions.cuh"
 
 #ifdef HAS_WGMMA
 #define TQ 128
@@ -47,7 +48,29 @@ template <int DIM, int ROWS> __device__ __forceinline__ void loadPanels(u32 to, 
     }
 }
 
-template <int DIM> __device__ __forceinline__ void attend(const AttentionArgs& a, unsigned char* memory) {
+// As loadPanels, 128 rows that lie in two places.
+template <int DIM> __device__ __forceinline__ void loadPositions(u32 to, const Positions<DIM>& s, int p0, int length, int tid) {
+    const int CHUNKS = DIM / 8, DOWN = 128 / CHUNKS;
+    const int r = tid / CHUNKS, c = tid % CHUNKS;
+    const u32 place = to + (c >> 3) * PANEL + r * 128 + (((c & 7) ^ (r & 7)) << 4);
+#pragma unroll 8
+    for (int i = 0; i < TK / DOWN; i++) {
+        const int p = p0 + r + i * DOWN;
+        copyAsync(place + i * DOWN * 128, s.at(min(p, length - 1)) + c * 8, p < length);
+    }
+}
+// The block's own keys and values go to the cache.
+template <int DIM> __device__ __forceinline__ void append(const AttentionArgs& a, const Seq& seq, const Work& w, const Positions<DIM>& k, const Positions<DIM>& v, int tid) {
+    if (w.head % (a.heads / a.kvHeads) != 0) return;
+    const int CHUNKS = DIM / 8, DOWN = 128 / CHUNKS, c = tid % CHUNKS, end = min(w.first + w.rows, seq.capacity);
+#pragma unroll 4
+    for (int p = w.first + tid / CHUNKS; p < end; p += DOWN) {
+        const uint4 x = __ldcg(reinterpret_cast<const uint4*>(k.at(p)) + c), y = __ldcg(reinterpret_cast<const uint4*>(v.at(p)) + c);
+        k.cache(p)[c] = x, v.cache(p)[c] = y;
+    }
+}
+
+template <int DIM, bool APPENDS> __device__ __forceinline__ void attend(const AttentionArgs& a, unsigned char* memory) {
     const Seq seq = a.b.seqs[blockIdx.z];
     const int q0 = (gridDim.y - 1 - blockIdx.y) * TQ; // the longest rows first
     if (q0 >= seq.count || (a.causal && seq.kvFmt != a.kvFmt)) return;
@@ -67,11 +90,13 @@ template <int DIM> __device__ __forceinline__ void attend(const AttentionArgs& a
         } else {
             k = {a.k, (long long)seq.start * a.ldk + w.kvHead * DIM, a.ldk, fmt}, v = {a.v, (long long)seq.start * a.ldv + w.kvHead * DIM, a.ldv, fmt};
         }
+        const Positions<DIM> ownKeys(a, seq, w.kvHead, false), ownValues(a, seq, w.kvHead, true);
         u32 last = 0; // the barrier of the load before: told when that load is over, which the next has been started after
         for (int i = 0; i < 2 * w.tiles; i++) {
             const int tile = i >> 1, values = i & 1;
             stages.awaitEmpty(values, tile);
-            loadPanels<DIM, TK>(stages.place(values, tile), values ? v : k, w.lo + tile * TK, w.length, tid);
+            if (APPENDS) loadPositions<DIM>(stages.place(values, tile), values ? ownValues : ownKeys, w.lo + tile * TK, w.length, tid);
+            else loadPanels<DIM, TK>(stages.place(values, tile), values ? v : k, w.lo + tile * TK, w.length, tid);
             copyCommit();
             if (i > 0) {
                 copyWait<1>();
@@ -83,6 +108,7 @@ template <int DIM> __device__ __forceinline__ void attend(const AttentionArgs& a
         copyWait<0>();
         proxyFence();
         barrierArrive(last);
+        if (APPENDS) append<DIM>(a, seq, w, ownKeys, ownValues, tid);
     } else {
         asm volatile("setmaxnreg.inc.sync.aligned.u32 224;");
         const u32 mine = queries + group * (DIM / 64) * 64 * 128; // 64 rows of queries
@@ -97,16 +123,17 @@ template <int DIM> __device__ __forceinline__ void attend(const AttentionArgs& a
 }
 #endif
 
-template <int DIM> __device__ __forceinline__ void attention(const AttentionArgs& a) {
+template <int DIM, bool APPENDS> __device__ __forceinline__ void attention(const AttentionArgs& a) {
 #ifdef HAS_WGMMA
     extern __shared__ __align__(1024) unsigned char memory[];
     Mark mark{a.mark};
     dependencyWait();
     dependentsLaunch();
-    attend<DIM>(a, memory);
+    attend<DIM, APPENDS>(a, memory);
 #else
     __trap(); // no launch rule of another card comes here
 #endif
 }
-extern "C" __global__ void __launch_bounds__(384, 1) attn_tiles64(const __grid_constant__ AttentionArgs a) { attention<64>(a); }
-extern "C" __global__ void __launch_bounds__(384, 1) attn_tiles128(const __grid_constant__ AttentionArgs a) { attention<128>(a); }
+extern "C" __global__ void __launch_bounds__(384, 1) attn_tiles64(const __grid_constant__ AttentionArgs a) { attention<64, false>(a); }
+extern "C" __global__ void __launch_bounds__(384, 1) attn_tiles128(const __grid_constant__ AttentionArgs a) { attention<128, false>(a); }
+extern "C" __global__ void __launch_bounds__(384, 1) attn_tiles64_appends(const __grid_constant__ AttentionArgs a) { attention<64, true>(a); }

@@ -120,14 +120,13 @@ template <int FMT, int NT, int STAGES> __device__ __forceinline__ void gemm(cons
     meet(1, 128);
     if (e.idle()) return;
     const float* from = sums + (threadIdx.x >> 4) * SUMS_LD + c;
-    for (int m = first; m < end; m += 32) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            if (m + 8 * i < end) e.row<true>(a, m + 8 * i, *reinterpret_cast<const float4*>(from + 8 * i * SUMS_LD), q[i]);
-        }
-        from += 32 * SUMS_LD;
-#pragma unroll
-        for (int i = 0; i < 4; i++) if (m + 32 + 8 * i < end) q[i] = e.residualOf(a, m + 32 + 8 * i);
+#pragma unroll NT / 32 // a row's code is long and comes from memory: the fewer copies the better, as long as rows overlap
+    for (int m = first; m < end; m += 8) {
+        const float4 now = q[0];
+        q[0] = q[1], q[1] = q[2], q[2] = q[3];
+        if (m + 32 < end) q[3] = e.residualOf(a, m + 32);
+        e.row<true>(a, m, *reinterpret_cast<const float4*>(from), now);
+        from += 8 * SUMS_LD;
     }
 }
 #endif

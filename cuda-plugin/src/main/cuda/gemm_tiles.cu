@@ -229,7 +229,7 @@ template <int FMT, int BN, int STAGES> __device__ __forceinline__ void tiles(con
 }
 #define TILES(NAME, FMT, BN, STAGES) \
     extern "C" __global__ void __launch_bounds__(384, 1) gemm_##NAME##_tiles##BN(const __grid_constant__ TiledArgs t) { tiles<FMT, BN, STAGES>(t); }
-#define WIDTHS(NAME, FMT) TILES(NAME, FMT, 256, 4) TILES(NAME, FMT, 160, 5) TILES(NAME, FMT, 128, 6)
+#define WIDTHS(NAME, FMT) TILES(NAME, FMT, 256, 4) TILES(NAME, FMT, 192, 5) TILES(NAME, FMT, 160, 5) TILES(NAME, FMT, 128, 6)
 WIDTHS(f16, FMT_F16)
 WIDTHS(bf16, FMT_BF16)
 WIDTHS(tf32, FMT_F32)

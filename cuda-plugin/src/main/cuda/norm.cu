@@ -55,6 +55,45 @@ __device__ __forceinline__ void normalizeRow(const NormArgs& a, const float* x, 
     }
 }
 
+// As normalizeRow by one warp, without a barrier: rows of at most 1024 elements. launch grid(ceil(rows / 4)), block(128)
+extern "C" __global__ void __launch_bounds__(128) normalize_warps(const __grid_constant__ NormArgs a) {
+    const int PER = 8; // vectors of 4 a lane
+    Mark mark{a.mark};
+    const int r = blockIdx.x * 4 + (threadIdx.x >> 5), width = a.width, c0 = (threadIdx.x & 31) * 4;
+    const float* x = a.x + (long long)r * a.ldx;
+    float4 v[PER], gain[PER], shift[PER];
+#pragma unroll
+    for (int i = 0; i < PER; i++) gain[i] = vector(a.norm.w, c0 + i * 128, width), shift[i] = vector(a.norm.b, c0 + i * 128, width);
+    dependencyWait();
+    dependentsLaunch();
+    if (r >= a.rows) return;
+    float sum = 0, sq = 0;
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        v[i] = vector(x, c0 + i * 128, width);
+        sum += (v[i].x + v[i].y) + (v[i].z + v[i].w);
+    }
+    const float mean = a.norm.kind == NORM_LAYER ? warpSum(sum) / width : 0.f;
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        v[i].x -= mean, v[i].y -= mean, v[i].z -= mean, v[i].w -= mean;
+        if (c0 + i * 128 < width) sq += (v[i].x * v[i].x + v[i].y * v[i].y) + (v[i].z * v[i].z + v[i].w * v[i].w);
+    }
+    const float scale = 1.f / sqrtf(warpSum(sq) / width + a.norm.eps);
+    const long long y = (long long)r * a.ldy;
+    const int end = a.yFmt == FMT_F32 ? width : a.ldy; // the matrix units read the padding, which is zero: gain and shift are
+#pragma unroll
+    for (int i = 0; i < PER; i++) {
+        const int c = c0 + i * 128;
+        if (c >= end) break;
+        const float4 o = make_float4(v[i].x * scale * gain[i].x + shift[i].x, v[i].y * scale * gain[i].y + shift[i].y,
+                                     v[i].z * scale * gain[i].z + shift[i].z, v[i].w * scale * gain[i].w + shift[i].w);
+        if (a.yFmt == FMT_F32) *reinterpret_cast<float4*>(static_cast<float*>(a.y) + y + c) = o;
+        else *reinterpret_cast<uint2*>(static_cast<__half*>(a.y) + y + c) = a.yFmt == FMT_F16
+            ? make_uint2(packHalf(o.x, o.y), packHalf(o.z, o.w)) : make_uint2(packBf16(o.x, o.y), packBf16(o.z, o.w));
+    }
+}
+
 extern "C" __global__ void __launch_bounds__(256) normalize(const __grid_constant__ NormArgs a) {
     __shared__ float shared[16];
     Mark mark{a.mark};

@@ -161,13 +161,14 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
         launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a);
         verify(std::string(name) + " tiles");
     }
-    if (!decode && !strict && hopper && attnShort(a)) { // from the caches and rows as they were before the append
+    // A kernel that appends: from the caches and rows as they were before the append.
+    auto appends = [&](const char* kind, void (*kernel)(AttentionArgs), Launch l) {
         checks++;
         CU(cudaMemset(dout.p, 0xff, dout.n * 4));
         CU(cudaMemcpy(dx.p, xin.data(), xin.size(), cudaMemcpyHostToDevice));
         for (int s = 0; s < S; s++) CU(cudaMemcpy(devs[s]->p, raw[s].data(), raw[s].size(), cudaMemcpyHostToDevice));
-        launch(D == 64 ? attn_short64 : attn_short128, attnShortLaunch(a), a);
-        verify(std::string(name) + " short");
+        launch(kernel, l, a);
+        verify(std::string(name) + kind);
         for (int s = 0; s < S; s++) {
             const Seq& q = hseqs[s];
             const std::vector<unsigned char> now = devs[s]->host();
@@ -187,9 +188,14 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
                         got.push_back(v), want.push_back(caches[s][at + d]);
                     }
                 }
-            report(std::string(name) + " short: cache", compare(got, want), c.kvFmt ? 1e-4 : 2e-6);
-            if (!untouched) report(std::string(name) + " short: wrote elsewhere in the cache", {INFINITY, 0}, 0);
+            report(std::string(name) + kind + ": cache", compare(got, want), c.kvFmt ? 1e-4 : 2e-6);
+            if (!untouched) report(std::string(name) + kind + ": wrote elsewhere in the cache", {INFINITY, 0}, 0);
         }
+    };
+    if (!decode && !strict && hopper && attnShort(a)) appends(" short", D == 64 ? attn_short64 : attn_short128, attnShortLaunch(a));
+    if (!decode && !strict && attnPlain(a)) {
+        appends(" few", attn_few, attnFewLaunch(a));
+        if (hopper) appends(" tiles that append", attn_tiles64_appends, attnTilesLaunch(a));
     }
     auto ctr = counters.host();
     for (int v : ctr) if (v) { report(std::string(name) + ": counters not reset", {INFINITY, 0}, 0); break; }
@@ -218,6 +224,7 @@ static void attentions() {
             {6, 3, 128, 128, 0, kv, 0, true, true, {300, 0, 5}, {140, 1, 513}}, {4, 1, 128, 64, 1, kv, 70, true, false, {0, 17}, {401, 260}},
             {4, 2, 64, 32, 0, kv, 33, true, true, {130}, {390}}, {2, 2, 128, 0, 0, kv, 0, false, false, {0, 0}, {300, 129}},
             {2, 1, 64, 24, 1, kv, 0, true, false, {2}, {257}},
+            {6, 2, 64, 0, 0, kv, 0, true, false, {37, 0, 130}, {65, 9, 301}}, {4, 4, 64, 0, 0, kv, 50, true, false, {0, 20}, {128, 200}}, {2, 2, 64, 0, 0, kv, 9, true, false, {1000}, {17}},
         };
         for (auto& c : pre) {
             attention(c, FMT_F32, FMT_F32, false, true, seed++);

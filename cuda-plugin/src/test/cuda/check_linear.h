@@ -31,7 +31,7 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
     if (gemm && (c.norm || xFmt != FMT_F32)) {
         Dev<float> dn((size_t)mAlloc * ldx, 0xff);
         NormArgs na = {norm, dx.p, xFmt == FMT_F32 ? (void*)dn.p : (void*)dx16.p, c.m, c.k, ldx, ldx, xFmt, 0, nullptr};
-        launch(normalize, {dim3(c.m), 256, 0}, na);
+        launchNorm(na);
         CU(cudaDeviceSynchronize());
         if (xFmt == FMT_F32) CU(cudaMemcpy(dx.p, dn.p, dn.n * 4, cudaMemcpyDeviceToDevice));
     }
@@ -97,7 +97,8 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
     if (gemm && hopper && (xFmt != FMT_F32 || tf32)) {
         Dev<unsigned short> scratch(fmt >= FMT_Q8_0 ? (size_t)roundUp(rows, 16) * w.w.ld : 1, 0xff);
         const int steps = ceilDiv(c.k * (xFmt == FMT_F32 ? 4 : 2), 128), ruled = gemmTiles(a, sms).splits;
-        for (int bn : {256, 160, 128}) {
+        for (int bn : {256, 192, 160, 128}) {
+            if (!tilesReach(a, bn)) continue;
             for (int splits : {1, ruled, 3}) {
                 if (splits > 1 && ceilDiv(steps, ceilDiv(steps, splits)) != splits) continue;
                 checks++;

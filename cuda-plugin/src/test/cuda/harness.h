@@ -23,7 +23,7 @@
     } while (0)
 
 #define KERNEL(NAME, ARGS) extern "C" __global__ void NAME(const __grid_constant__ ARGS a);
-KERNEL(repack, RepackArgs) KERNEL(embed, EmbedArgs) KERNEL(rope_angles, AnglesArgs) KERNEL(normalize, NormArgs)
+KERNEL(repack, RepackArgs) KERNEL(embed, EmbedArgs) KERNEL(rope_angles, AnglesArgs) KERNEL(normalize, NormArgs) KERNEL(normalize_warps, NormArgs)
 KERNEL(activation, ElementArgs) KERNEL(gate, ElementArgs) KERNEL(add, ElementArgs) KERNEL(permute, ElementArgs)
 KERNEL(select_rows, ElementArgs) KERNEL(rope, RopeArgs) KERNEL(pool, PoolArgs) KERNEL(sample, SampleArgs)
 KERNEL(gemv_f32, LinearArgs) KERNEL(gemv_f16, LinearArgs) KERNEL(gemv_bf16, LinearArgs)
@@ -34,10 +34,11 @@ KERNEL(gemm_f16_small, LinearArgs) KERNEL(gemm_bf16_small, LinearArgs) KERNEL(ge
 KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
 KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs)
 KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
+KERNEL(attn_few, AttentionArgs) KERNEL(attn_tiles64_appends, AttentionArgs)
 KERNEL(attn_short64, AttentionArgs) KERNEL(attn_short128, AttentionArgs)
 KERNEL(attn_tiles64, AttentionArgs) KERNEL(attn_tiles128, AttentionArgs)
 KERNEL(expand_q8_0, ExpandArgs) KERNEL(expand_q4_0, ExpandArgs) KERNEL(expand_q4_1, ExpandArgs)
-#define TILES_KERNELS(F) KERNEL(gemm_##F##_tiles256, TiledArgs) KERNEL(gemm_##F##_tiles160, TiledArgs) KERNEL(gemm_##F##_tiles128, TiledArgs)
+#define TILES_KERNELS(F) KERNEL(gemm_##F##_tiles256, TiledArgs) KERNEL(gemm_##F##_tiles192, TiledArgs) KERNEL(gemm_##F##_tiles160, TiledArgs) KERNEL(gemm_##F##_tiles128, TiledArgs)
 #define SHORT_KERNELS(F) KERNEL(gemm_##F##_short128, TiledArgs) KERNEL(gemm_##F##_short64, TiledArgs) KERNEL(gemm_##F##_short32, TiledArgs)
 SHORT_KERNELS(f16) SHORT_KERNELS(bf16) SHORT_KERNELS(tf32)
 TILES_KERNELS(f16) TILES_KERNELS(bf16) TILES_KERNELS(tf32)
@@ -94,6 +95,10 @@ inline TensorMap tensorMap(const void* data, int fmt, int rows, int columns, int
     if (r) printf("cuTensorMapEncodeTiled: %d\n", r), exit(1);
     return map;
 }
+inline void launchNorm(const NormArgs& a) {
+    if (normWarps(a)) launch(normalize_warps, {dim3(ceilDiv(a.rows, 4)), 128, 0}, a);
+    else launch(normalize, {dim3(a.rows), 256, 0}, a);
+}
 // Puts a quantized matrix's f16 into `scratch` and in its place.
 inline void launchExpand(LinearArgs& a, void* scratch) {
     if (a.w.fmt < FMT_Q8_0) return;
@@ -103,9 +108,9 @@ inline void launchExpand(LinearArgs& a, void* scratch) {
 }
 // One product by kernels that the copy engine feeds; a quantized matrix is expanded first.
 inline void launchTiles(LinearArgs a, int bn, int splits, void* scratch) {
-    const int which = bn == 256 ? 0 : bn == 160 ? 1 : 2;
+    const int which = bn == 256 ? 0 : bn == 160 ? 1 : bn == 128 ? 2 : 3;
     launchExpand(a, scratch);
-    void (*kernels[3][3])(TiledArgs) = {{gemm_tf32_tiles256, gemm_tf32_tiles160, gemm_tf32_tiles128}, {gemm_f16_tiles256, gemm_f16_tiles160, gemm_f16_tiles128}, {gemm_bf16_tiles256, gemm_bf16_tiles160, gemm_bf16_tiles128}};
+    void (*kernels[3][4])(TiledArgs) = {{gemm_tf32_tiles256, gemm_tf32_tiles160, gemm_tf32_tiles128, gemm_tf32_tiles192}, {gemm_f16_tiles256, gemm_f16_tiles160, gemm_f16_tiles128, gemm_f16_tiles192}, {gemm_bf16_tiles256, gemm_bf16_tiles160, gemm_bf16_tiles128, gemm_bf16_tiles192}};
     a.kSlices = splits;
     TiledArgs t = {tensorMap(a.x, a.w.fmt, a.m, a.w.k, a.ldx, 128), tensorMap(a.w.data, a.w.fmt, roundUp(a.w.n, 16), a.w.k, a.w.ld, bn), a};
     launch(kernels[a.w.fmt][which], tilesLaunch(a, sms, bn, splits), t);

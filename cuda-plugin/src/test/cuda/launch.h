@@ -34,6 +34,8 @@ inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0) {
     const int perBlock = 8 / a.kSlices, slots = 2 * sm * perBlock, rounds = ceilDiv(units, slots);
     return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock), quant ? ceilDiv(a.m, mt) : 1), 256, size_t(mt) * perRow};
 }
+// normalize_warps: rows that a warp holds.
+inline bool normWarps(const NormArgs& a) { return a.norm.kind != NORM_NONE && a.norm.group == a.width && a.width <= 1024 && (a.width & 3) == 0; }
 // gemm_f16_small, gemm_bf16_small, gemm_tf32_small: where 128 x 128 tiles would leave half of the card idle.
 inline bool gemmSmall(const LinearArgs& a, int sm, bool tf32) {
     bool has = a.w.fmt == FMT_F16 || a.w.fmt == FMT_BF16 || (a.w.fmt == FMT_F32 && tf32);
@@ -66,7 +68,8 @@ inline Launch gemmLaunch(const LinearArgs& a, int sm, bool tf32) {
 // gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles on 9.0: tiles of 128 x bn, k in `splits` shares (a.kSlices). Clocks:
 // 4 bn for 128 bytes of k, and what tiles' ends and shares were measured to cost.
 struct Tiles { int bn, splits; Launch launch; double cost; };
-inline size_t tilesShared(int bn) { return size_t(bn == 256 ? 4 : bn == 160 ? 5 : 6) * (128 + bn) * 128 + 20480 + 128; }
+inline bool tilesReach(const LinearArgs& a, int bn) { return roundUp(a.w.n, bn) >= (a.gated ? roundUp(a.w.n, 128) : a.w.n); } // the end of a padded row
+inline size_t tilesShared(int bn) { return size_t(bn == 256 ? 4 : bn == 128 ? 6 : 5) * (128 + bn) * 128 + 20480 + 128; }
 inline Launch tilesLaunch(const LinearArgs& a, int sm, int bn, int splits) {
     return {dim3(std::min(sm, ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn) * splits)), 384, tilesShared(bn)};
 }
@@ -74,7 +77,8 @@ inline Tiles gemmTiles(const LinearArgs& a, int sm) {
     const int steps = ceilDiv(a.w.k * (a.xFmt == FMT_F32 ? 4 : 2), 128);
     Tiles best = {};
     double least = 1e18;
-    for (int bn : {256, 160, 128}) {
+    for (int bn : {256, 192, 160, 128}) {
+        if (!tilesReach(a, bn)) continue;
         const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn);
         for (int s = 1; s <= 4 && (s == 1 || (tiles * s <= sm && steps >= 4 * s)); s++) {
             const int share = ceilDiv(steps, s);
@@ -103,7 +107,8 @@ inline Plan gemmPlan(const LinearArgs& a, int sm) {
             const int share = ceilDiv(steps, s);
             if (ceilDiv(steps, share) != s) continue;
             const double full = double(ceilDiv(a.m, nt)) * across * s / (1.5 * sm);
-            const double cost = 2500 + std::max(1., full) * (share * (5.5 * nt + 330) + 27 * nt) + (s > 1 ? 700 + 400 * s + 24 * nt : 0) + (full > 1 ? 3250 : 0);
+            const double beside = s > 1 && a.m > 256 ? 6000 : 0; // tiles before leave no room to start in
+            const double cost = beside + 2500 + std::max(1., full) * (share * (5.5 * nt + 330) + 27 * nt) + (s > 1 ? 700 + 400 * s + 24 * nt : 0) + (full > 1 ? 3250 : 0);
             if (cost < least) least = cost, best = {SHORT, nt, s};
         }
     }
@@ -137,4 +142,9 @@ inline bool attnShort(const AttentionArgs& a) {
 inline Launch attnShortLaunch(const AttentionArgs& a) {
     return {dim3(a.heads, ceilDiv(a.b.maxCount, 64), a.b.nSeqs), 384, size_t(a.headDim / 64) * (8192 + 4 * 16384) + 64};
 }
+// attn_few, and on 9.0 attn_tiles64_appends: nothing to prepare, they append, too.
+inline bool attnPlain(const AttentionArgs& a) {
+    return a.headDim == 64 && a.causal && a.inFmt == FMT_F16 && a.kvFmt == 1 && !a.rope.cs && !a.qNorm.kind && !a.kNorm.kind && (a.kvOffset & 7) == 0;
+}
+inline Launch attnFewLaunch(const AttentionArgs& a) { return {dim3(a.heads, ceilDiv(a.b.maxCount, 16), a.b.nSeqs), 256, 0}; }
 inline Launch appendLaunch(const AttentionArgs& a) { return {dim3(a.b.nRows), 256, 0}; }

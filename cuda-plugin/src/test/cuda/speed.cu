@@ -105,15 +105,12 @@ int main(int argc, char** argv) {
     }
     if (argc > 1 && !strncmp(argv[1], "calibrate", 9)) calibrateAll(!strcmp(argv[1], "calibrate-quick"));
     if (want("short")) {
-        for (int most : {0, 1024}) {
-            shortAttention = most;
-            for (int t : {16, 32, 64, 128, 256, 512}) prefillModel(GPT2, FMT_BF16, false, t, 1);
-            for (int t : {64, 128, 256, 512}) prefillModel(L1B, FMT_BF16, false, t, 1);
-            for (int t : {64, 256}) prefillModel(L7B, FMT_Q4_0, false, t, 1);
-        }
-        shortAttention = 128;
+        for (int t : {16, 32, 64, 128, 256, 512, 1024}) prefillModel(GPT2, FMT_BF16, false, t, 1);
+        for (int t : {64, 128, 256, 512}) prefillModel(L1B, FMT_BF16, false, t, 1);
+        for (int t : {64, 256}) prefillModel(L7B, FMT_Q4_0, false, t, 1);
         prefillModel(GPT2, FMT_F32, true, 128, 1);
     }
+    if (argc > 1 && !strcmp(argv[1], "choices")) choices();
     if (want("prompt")) {
         prefillModel(L7B, FMT_BF16, false, 1920, 1);
         prefillModel(L7B, FMT_Q4_0, false, 1920, 1);

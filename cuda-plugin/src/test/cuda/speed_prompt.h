@@ -23,7 +23,7 @@ static void gemmShape(const char* what, int fmt, bool tf32, int m, int n, int k,
     if (fmt != FMT_F32 || tf32) {
         const Tiles rule = gemmTiles(a, sms);
         printf(" | tiles");
-        for (int bn : {256, 160, 128}) {
+        for (int bn : {256, 192, 160, 128}) {
             for (int s = 1; s <= 4; s++) {
                 const int steps = ceilDiv(k * (xf == FMT_F32 ? 4 : 2), 128);
                 if (s > 1 && (ceilDiv(steps, ceilDiv(steps, s)) != s || ceilDiv(m, 128) * ceilDiv(n, bn) * s > sms)) continue;
@@ -71,7 +71,7 @@ static void calibrate(const char* what, int fmt, bool tf32, std::vector<int> ms,
             const Launch l = smallLaunch(a, sms);
             if ((int)l.grid.x * l.grid.y * 64 * 64 * l.grid.z <= (16 << 20)) each("small", 64, l.grid.z, [&] { launch(fmt == FMT_F32 ? gemm_tf32_small : fmt == FMT_F16 ? gemm_f16_small : gemm_bf16_small, l, a); });
         }
-        for (int bn : {256, 160, 128}) {
+        for (int bn : {256, 192, 160, 128}) {
             const int tiles = ceilDiv(m, 128) * ceilDiv(n, bn);
             for (int s : {1, 2, 3, 4}) {
                 if (s > 1 && (ceilDiv(steps, ceilDiv(steps, s)) != s || tiles * s > sms)) continue;
@@ -137,9 +137,17 @@ static void prefillAttention(Model m, int fmt, int T, int kvFmt) {
     }
 }
 
-static int shortAttention = 128; // tokens up to which attention appends in the same launch
+// What a prompt's launches are chosen by, to try others.
+struct Choice {
+    int shortAttention = 128; // tokens up to which attn_short appends in the same launch
+    bool appends = true;      // attn_few, attn_tiles64_appends
+    int fewMost = 512;        // tokens up to which attn_few
+    bool warps = true;        // normalize_warps
+    bool half = true;         // q, k and v in f16
+    int plans[4][2] = {};     // of qkv, o, up, down: width (negative: short) and shares; 0: the rule's
+} choice;
 // All of a prompt of T tokens but the embedding, as one graph: the launches that a program makes, with `rows` logits at the end.
-static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
+static void prefillModel(Model m, int fmt, bool tf32, int T, int rows, bool compareOld = true) {
     const int D = m.hd, W = (m.heads + 2 * m.kvHeads) * D, xf = computeFmt(fmt), kvFmt = fmt == FMT_F32 ? 0 : 1, up = m.llama ? 2 * m.f : m.f, ma = roundUp(T, 128), es = xf == FMT_F32 ? 4 : 2;
     std::vector<Mat*> all;
     for (int l = 0; l < m.layers; l++) for (auto shape : {std::pair<int, int>(W, m.d), {m.d, m.d}, {up, m.d}, {m.d, m.f}}) all.push_back(new Mat(shape.first, shape.second, fmt));
@@ -156,12 +164,14 @@ static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
     Dev<float2> cs((size_t)T * D / 2);
     const BatchRef b = {dr.p, ds.p, nullptr, T, 1, 0, T};
     const bool strict = fmt == FMT_F32 && !tf32;
+    const int qf = xf != FMT_F32 && choice.half ? FMT_F16 : xf;
     fillBits<<<256, 256>>>((u32*)x.p, x.n, 0x80ffffffu, 0x3c000000u);
     auto norm = [&](int count) {
         NormArgs a = {{vec.p, m.llama ? nullptr : vec.p, 1e-5f, m.llama ? NORM_RMS : NORM_LAYER, m.d, 0}, x.p, normed.p, count, m.d, m.d, m.d, xf, 0, nullptr};
-        launch(normalize, {dim3(count), 256, 0}, a);
+        if (choice.warps) launchNorm(a);
+        else launch(normalize, {dim3(count), 256, 0}, a);
     };
-    auto linear = [&](const Mat& w, const void* in, void* y, int yFmt, int count, bool residual, int act, bool gated, bool bias, bool old) {
+    auto linear = [&](const Mat& w, const void* in, void* y, int yFmt, int count, bool residual, int act, bool gated, bool bias, bool old, int part = -1) {
         LinearArgs a = {};
         a.w = w.w, a.x = in, a.y = y, a.m = count, a.ldx = w.w.k, a.ldy = a.ldr = roundUp(gated ? w.w.n / 2 : w.w.n, 64), a.act = act, a.gated = gated, a.xFmt = xf, a.yFmt = yFmt;
         a.bias = bias ? vec.p : nullptr, a.residual = residual ? (float*)y : nullptr, a.work = work.p, a.counters = counters.p;
@@ -171,32 +181,35 @@ static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
         } else if (old || strict) {
             launch(gemmOf(a, sms, tf32), gemmLaunch(a, sms, tf32), a);
         } else {
-            const Plan p = gemmPlan(a, sms);
+            Plan p = gemmPlan(a, sms);
+            if (part >= 0 && choice.plans[part][0]) p = {choice.plans[part][0] < 0 ? SHORT : TILES, abs(choice.plans[part][0]), choice.plans[part][1]};
             if (p.kind == SHORT) launchShort(a, p.width, p.splits, scratch.p);
             else launchTiles(a, p.width, p.splits, scratch.p);
         }
     };
     AttentionArgs a = {};
     a.b = b, a.q = qkv.p, a.k = (char*)qkv.p + m.heads * D * es, a.v = (char*)qkv.p + (m.heads + m.kvHeads) * D * es, a.out = att.p;
-    a.ldq = a.ldk = a.ldv = W, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1, a.inFmt = xf, a.outFmt = xf, a.kvFmt = kvFmt;
+    a.ldq = a.ldk = a.ldv = W, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1, a.inFmt = qf, a.outFmt = xf, a.kvFmt = kvFmt;
     if (m.llama) a.rope = {cs.p, D, D, 0, D / 2};
-    float ms[2], part[7] = {};
-    for (int old = 1; old >= 0; old--) {
+    float ms[2] = {}, part[7] = {};
+    for (int old = compareOld; old >= 0; old--) {
         auto layer = [&](int l, int only) {
             auto want = [&](int i) { return only < 0 || only == i; };
             if (want(0)) norm(T);
-            if (want(1)) linear(*all[4 * l], normed.p, qkv.p, xf, T, false, ACT_NONE, false, !m.llama, old);
-            const bool brief = !old && !strict && T <= shortAttention && attnShort(a);
-            if (want(2) && !brief) launch(kv_append, appendLaunch(a), a);
+            if (want(1)) linear(*all[4 * l], normed.p, qkv.p, qf, T, false, ACT_NONE, false, !m.llama, old, 0);
+            const bool few = !old && !strict && choice.appends && attnPlain(a), brief = !few && !old && !strict && T <= choice.shortAttention && attnShort(a);
+            if (want(2) && !brief && !few) launch(kv_append, appendLaunch(a), a);
             if (want(3)) {
-                if (brief) launch(D == 64 ? attn_short64 : attn_short128, attnShortLaunch(a), a);
+                if (few && T <= choice.fewMost) launch(attn_few, attnFewLaunch(a), a);
+                else if (few) launch(attn_tiles64_appends, attnTilesLaunch(a), a);
+                else if (brief) launch(D == 64 ? attn_short64 : attn_short128, attnShortLaunch(a), a);
                 else if (!old && !strict && attnTiles(a)) launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a);
                 else launch(strict ? attn_prefill_f32 : attn_prefill, attnPrefillLaunch(a, strict), a);
             }
-            if (want(4)) linear(*all[4 * l + 1], att.p, x.p, FMT_F32, T, true, ACT_NONE, false, !m.llama, old);
+            if (want(4)) linear(*all[4 * l + 1], att.p, x.p, FMT_F32, T, true, ACT_NONE, false, !m.llama, old, 1);
             if (only < 0) norm(T);
-            if (want(5)) linear(*all[4 * l + 2], normed.p, mid.p, xf, T, false, m.llama ? ACT_SILU : ACT_GELU_TANH, m.llama, !m.llama, old);
-            if (want(6)) linear(*all[4 * l + 3], mid.p, x.p, FMT_F32, T, true, ACT_NONE, false, !m.llama, old);
+            if (want(5)) linear(*all[4 * l + 2], normed.p, mid.p, xf, T, false, m.llama ? ACT_SILU : ACT_GELU_TANH, m.llama, !m.llama, old, 2);
+            if (want(6)) linear(*all[4 * l + 3], mid.p, x.p, FMT_F32, T, true, ACT_NONE, false, !m.llama, old, 3);
         };
         ms[old] = timeGraph([&] {
             for (int l = 0; l < m.layers; l++) layer(l, -1);
@@ -208,4 +221,34 @@ static void prefillModel(Model m, int fmt, bool tf32, int T, int rows) {
     printf("prompt %-12s %-5s %5d tokens, %4d logits: %8.3f ms %7.0f tok/s (without tiles %8.3f ms) | us a layer: norm %.1f qkv %.1f append %.1f attend %.1f o %.1f up %.1f down %.1f\n", m.name, tf32 ? "tf32" : fmtName(fmt), T, rows,
            ms[0], T / ms[0] * 1e3, ms[1], part[0], part[1], part[2], part[3], part[4], part[5], part[6]);
     for (auto* p : all) delete p;
+}
+
+// GPT-2's prompts by every choice.
+static void choices() {
+    auto all = [](const char* what, std::vector<int> lengths = {32, 128, 256, 512, 1024}) {
+        printf("-- %s\n", what);
+        for (int t : lengths) prefillModel(GPT2, FMT_BF16, false, t, 1, false);
+        choice = Choice();
+    };
+    choice.appends = choice.warps = choice.half = false;
+    all("as before");
+    choice.appends = choice.warps = false;
+    all("f16 q, k, v");
+    choice.appends = false;
+    all("norms by warps");
+    all("attention appends");
+    choice.fewMost = 256;
+    all("large blocks from 257 tokens on", {512});
+    choice.fewMost = 1024;
+    all("small blocks up to 1024 tokens", {1024});
+    auto plan = [&](int part, int width, int shares, std::vector<int> lengths) {
+        choice.plans[part][0] = width, choice.plans[part][1] = shares;
+        char what[80];
+        snprintf(what, 80, "%s by %s%d, %d shares", part == 0 ? "qkv" : part == 1 ? "o" : part == 2 ? "up" : "down", width < 0 ? "short" : "tiles", abs(width), shares);
+        all(what, lengths);
+    };
+    for (int s : {3, 4}) plan(3, 128, s, {512});
+    for (int s : {2, 3, 4}) plan(3, -128, s, {512});
+    for (int w : {128, 192, 256}) plan(2, w, 1, {1024});
+    plan(0, 192, 1, {1024});
 }

@@ -44,6 +44,14 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
             int splits = e.machine().rules().splits(e.shape().reach(), rows, headGroups(op));
             write(e, kv, splits);
             e.launch("attn_decode", e.machine().rules().attentionOfOne(op, rows, headGroups(op), splits));
+            return;
+        }
+        LaunchRules.Attend plain = plain(e, kv)
+                ? e.machine().rules().plainAttention(op, kvOffset, e.shape().longest(), e.shape().sequences())
+                : null;
+        if (plain != null) {
+            write(e, kv, 1);
+            e.launch(plain.kernel(), plain.geometry());
         } else if (!strict(e) && e.machine().rules().appends(op, rope, kvOffset, e.shape().longest())) {
             write(e, kv, 1);
             e.launch(
@@ -53,6 +61,12 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
             append(e, kv);
             attend(e, kv);
         }
+    }
+
+    /** Whether queries, keys and values are attended to as they are. */
+    private boolean plain(Emission e, KvFormat kv) {
+        boolean halves = kv == KvFormat.F16 && e.format(node.inputs().getFirst()) == Format.F16;
+        return halves && qNorm == null && kNorm == null && rope == null;
     }
 
     private boolean strict(Emission e) {

@@ -34,6 +34,8 @@ final class Chunks {
     private final List<Piece> pieces = new ArrayList<>();
     private int slice;
     private int offset;
+    private int rows;
+    private int selected;
 
     /**
      * @param most tokens of a chunk; a slice that must stay whole may be longer
@@ -53,6 +55,8 @@ final class Chunks {
             return false;
         }
         pieces.clear();
+        rows = 0;
+        selected = 0;
         int room = most;
         while (slice < batch.slices().size() && room > 0) {
             Slice s = batch.slices().get(slice);
@@ -61,7 +65,10 @@ final class Chunks {
             if (count > room && !pieces.isEmpty()) {
                 break;
             }
-            pieces.add(new Piece(s, offset, count));
+            Piece piece = new Piece(s, offset, count);
+            pieces.add(piece);
+            rows += count;
+            selected += piece.selected();
             room -= count;
             offset += count;
             if (offset == s.tokens().length) {
@@ -73,18 +80,10 @@ final class Chunks {
     }
 
     int rows() {
-        int rows = 0;
-        for (Piece piece : pieces) {
-            rows += piece.count;
-        }
         return rows;
     }
 
     int selected() {
-        int selected = 0;
-        for (Piece piece : pieces) {
-            selected += piece.selected();
-        }
         return selected;
     }
 
@@ -101,7 +100,13 @@ final class Chunks {
         return causal ? piece.slice.session().position() + piece.from : 0;
     }
 
-    Shape shape() {
+    /** Whether nothing comes after it. */
+    boolean last() {
+        return slice == batch.slices().size();
+    }
+
+    /** @param draws whether a token is drawn after it */
+    Shape shape(boolean draws) {
         int longest = 0;
         int reach = 0;
         boolean f32 = false;
@@ -124,12 +129,13 @@ final class Chunks {
                 f32,
                 f16,
                 0,
-                false);
+                false,
+                draws);
     }
 
-    /** Describes the chunk to the device; the loops' bodies are lean, as a first prompt meets them before they are compiled. */
-    void fill(BatchTables tables) {
-        tables.begin();
+    /** Describes the chunk to the device. */
+    void describe(BatchMessage message) {
+        message.begin(pieces.size());
         int row = 0;
         int kept = 0;
         for (int s = 0; s < pieces.size(); s++) {
@@ -137,17 +143,12 @@ final class Chunks {
             Slice of = piece.slice;
             int base = base(piece);
             int length = base - piece.from + of.tokens().length;
-            tables.sequence(s, (CudaSession) of.session(), row, piece.count, base, length);
-            int[] tokens = of.tokens();
-            int[] types = of.types();
-            int position = base - piece.from;
-            int end = piece.from + piece.count;
-            for (int i = piece.from; i < end; i++) {
-                tables.row(row++, tokens[i], position + i, types == null ? 0 : types[i], s);
-            }
-            for (int i = row - piece.selected(); i < row; i++) {
-                tables.selected(kept++, i);
-            }
+            CudaSession session = (CudaSession) of.session();
+            int wanted = piece.selected();
+            message.slice(
+                    s, session, row, of.tokens(), of.types(), piece.from, piece.count, base, length, wanted, kept, rows);
+            row += piece.count;
+            kept += wanted;
         }
     }
 

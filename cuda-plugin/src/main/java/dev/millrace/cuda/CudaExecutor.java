@@ -129,6 +129,8 @@ final class CudaExecutor implements Executor {
             activations.reserve(Rows.SEQUENCES, 1);
             BatchTables tables = new BatchTables(gpu, maxTokens);
             rollback.add(tables, tables::close);
+            BatchMessage message = new BatchMessage(gpu, maxTokens);
+            rollback.add(message, message::close);
             stream.clear(work.address(), work.bytes());
             Machine machine = new Machine(
                     gpu,
@@ -139,7 +141,7 @@ final class CudaExecutor implements Executor {
                     memory,
                     work,
                     activations);
-            CudaProgram program = new CudaProgram(machine, lowered, limits, tables);
+            CudaProgram program = new CudaProgram(machine, lowered, limits, tables, message);
             try (Upload upload = new Upload(gpu, stream, kernels.get("repack"), lowered.layout(), options.progress())) {
                 upload.run(lowered.layout(), memory.address());
                 program.sent(upload.uploadedBytes());

@@ -45,6 +45,7 @@ final class CudaProgram implements Program {
     private final Map<Integer, Download> downloads = new HashMap<>();
     private final Set<CudaSession> sessions = new LinkedHashSet<>();
     private BatchTables tables;
+    private BatchMessage message;
     private Decoder decoder;
     private OpObserver observer;
     private Marks marks;
@@ -52,15 +53,20 @@ final class CudaProgram implements Program {
     private long launches;
     private long uploaded;
     private long downloaded;
+    /** Whether the device may not have read the message yet. */
+    private boolean unread;
+
     private boolean open = true;
 
-    CudaProgram(Machine machine, Lowering.Lowered lowered, InputLimits limits, BatchTables tables) {
+    CudaProgram(
+            Machine machine, Lowering.Lowered lowered, InputLimits limits, BatchTables tables, BatchMessage message) {
         this.machine = machine;
         this.steps = lowered.steps();
         this.graph = lowered.graph();
         this.kvElements = lowered.kvElements();
         this.limits = limits;
         this.tables = tables;
+        this.message = message;
         this.maxTokens = lowered.maxTokens();
         this.stream = machine.stream();
         this.recordings = new Recordings(stream);
@@ -135,9 +141,9 @@ final class CudaProgram implements Program {
                     + wanted.width() + " floats: it must have " + bytes);
         }
         use();
-        stream.await();
-        run(batch, wanted, given ? target : null);
-        stream.await();
+        run(batch, wanted, given ? target : null, null);
+        append(batch);
+        settle();
         if (observer != null) {
             marks.reportCalls(observer);
         }
@@ -148,15 +154,21 @@ final class CudaProgram implements Program {
             return 0;
         }
         Batch batch = Batch.of(session, prompt, Batch.Rows.LAST);
-        limits.check(this, batch);
+        limits.checkRoom(this, batch);
         use();
         if (decoder == null) {
             decoder = new Decoder(this, steps);
         }
-        stream.await();
-        decoder.prepare(session, session.position() + prompt.length, sampling);
-        int last = run(batch, graph.output(Graph.LOGITS), null);
-        int sampled = decoder.run(session, last, n, sink);
+        run(batch, graph.output(Graph.LOGITS), null, sampling);
+        try {
+            limits.checkIds(batch); // while the device is at work: it never reads past a table
+        } catch (MillraceException e) {
+            decoder.forget(session.position() + prompt.length);
+            throw e;
+        }
+        append(batch);
+        int sampled = decoder.run(session, n, sink);
+        unread = false; // a token came out of it
         if (observer != null) {
             marks.reportCalls(observer);
         }
@@ -164,33 +176,47 @@ final class CudaProgram implements Program {
     }
 
     /**
-     * Runs a batch in chunks, and copies the wanted rows to {@code target} unless it is null. No step may be at work.
+     * Runs a batch in chunks, and copies the wanted rows to {@code target} unless it is null.
      *
-     * @return rows of the last chunk
+     * @param sampling how to draw the token that follows; null for none
      */
-    private int run(Batch batch, Value wanted, MemorySegment target) {
+    private void run(Batch batch, Value wanted, MemorySegment target, Sampling sampling) {
         Chunks chunks = new Chunks(batch, chunkFor(batch), wholeSlices, limits.causal());
         long written = 0;
-        for (int chunk = 0; chunks.next(); chunk++) {
-            if (chunk > 0) {
-                stream.await();
+        while (chunks.next()) {
+            if (unread) {
+                settle();
             }
             reserve(chunks, wanted);
-            chunks.fill(tables);
-            Shape shape = chunks.shape();
-            uploaded += tables.send(stream);
+            boolean draws = sampling != null && chunks.last();
+            if (draws) {
+                CudaSession session = (CudaSession) batch.slices().getFirst().session();
+                message.draw(session, session.position() + batch.tokens(), sampling);
+            }
+            chunks.describe(message);
+            uploaded += message.finish();
+            Shape shape = chunks.shape(draws);
+            unread = true;
             execute(shape, tables, chunks.rows(), chunks.context(), false);
             if (target != null) {
                 written = fetch(chunks, shape, wanted, target, written);
             }
         }
+    }
+
+    private void settle() {
+        stream.await();
+        unread = false;
+    }
+
+    /** The batch's tokens are part of its sessions now. */
+    private void append(Batch batch) {
         for (Slice slice : batch.slices()) {
             if (limits.causal()) {
                 ((CudaSession) slice.session()).append(slice.tokens());
             }
         }
         tokens += batch.tokens();
-        return chunks.rows();
     }
 
     /** Tokens at once: fewer where so many rows of output would not fit. */
@@ -228,6 +254,7 @@ final class CudaProgram implements Program {
         if (fits) {
             return;
         }
+        stream.await();
         recordings.clear();
         observed.clear();
         a.reserve(Rows.TOKENS, chunks.rows());
@@ -235,7 +262,9 @@ final class CudaProgram implements Program {
         a.reserve(Rows.SEQUENCES, chunks.sequences());
         if (tables.capacity() < chunks.rows()) {
             tables.close();
+            message.close();
             tables = new BatchTables(machine.gpu(), chunks.rows());
+            message = new BatchMessage(machine.gpu(), chunks.rows());
         }
     }
 
@@ -264,8 +293,15 @@ final class CudaProgram implements Program {
     private void emit(Shape shape, BatchTables tables, Marks marks) {
         Emission e = new Emission(machine, shape, tables, marks);
         if (!shape.decoding()) {
+            describe(e, shape);
             angles(e);
             e.run(stepsFor(shape));
+            if (shape.draws()) {
+                if (marks != null) {
+                    marks.node(null);
+                }
+                decoder.draw(e, marks);
+            }
             return;
         }
         for (int i = 0; i < shape.tokens(); i++) {
@@ -278,6 +314,14 @@ final class CudaProgram implements Program {
             }
             decoder.sample(e, e.address(graph.output(Graph.LOGITS)), shape.sampled(), e.partials());
         }
+    }
+
+    /** The first launch of a chunk: the device writes the tables that all others read. */
+    private void describe(Emission e, Shape shape) {
+        e.begin().put(message.address());
+        e.batch();
+        e.arguments().put(shape.draws() ? decoder.first() : 0L);
+        e.launch("describe", new Geometry(Math.ceilDiv(shape.longest(), 256), shape.sequences(), 1, 256, 0));
     }
 
     private void angles(Emission e) {
@@ -301,10 +345,6 @@ final class CudaProgram implements Program {
     /** A token came back through mapped memory. */
     void sampledToken() {
         downloaded += Integer.BYTES;
-    }
-
-    void launched() {
-        launches++;
     }
 
     void processed() {
@@ -356,6 +396,7 @@ final class CudaProgram implements Program {
             marks.close();
         }
         tables.close();
+        message.close();
         machine.close();
     }
 }

@@ -47,6 +47,7 @@ final class Decoder implements AutoCloseable {
         try (Rollback rollback = new Rollback()) {
             tables = new BatchTables(machine.gpu(), 1);
             rollback.add(tables, tables::close);
+            stream.clear(tables.sampling(), tables.bytes());
             ring = machine.gpu().pin(4L * RING);
             rollback.keep();
         }
@@ -62,16 +63,16 @@ final class Decoder implements AutoCloseable {
         return lookups.size() == 1 && machine.ropes().size() <= 1 ? (RowSteps.Embedding) lookups.getFirst() : null;
     }
 
-    /**
-     * Samples after {@link #prepare} and the processing of a prompt, and goes on from there.
-     *
-     * @param rows rows of the prompt's last chunk, of which the last has the logits
-     */
-    int run(CudaSession session, int rows, int n, Session.TokenSink sink) {
+    /** Where a prompt's first launch says how to sample, and for which sequence. */
+    long first() {
+        return tables.sampling();
+    }
+
+    /** Gives out the token that the prompt's launches drew for {@code session}, and goes on from there. */
+    int run(CudaSession session, int n, Session.TokenSink sink) {
         int first = session.position();
         int limit = Math.min(n, session.capacity() - first + 1);
         boolean fused = next != null && program.observer() == null;
-        start(session, rows, first, fused);
         int queued = 1;
         int sampled = 0;
         try {
@@ -111,30 +112,18 @@ final class Decoder implements AutoCloseable {
         }
     }
 
-    /**
-     * Describes a session's first sampling to the device, which takes its time while the prompt is processed.
-     *
-     * @param first the position of the first new token
-     */
-    void prepare(CudaSession session, int first, Sampling sampling) {
-        tables.begin();
-        tables.row(0, 0, first - 1, 0, 0);
-        tables.selected(0, 0);
-        tables.sequence(0, session, 0, 1, first - 1, first);
-        tables.sampling(sampling);
-        program.sent(tables.send(stream));
+    /** Forgets the token that was drawn for {@code position}. */
+    void forget(int position) {
+        stream.await();
+        ring.segment().setAtIndex(ValueLayout.JAVA_INT, position & (RING - 1), NONE);
     }
 
-    private void start(CudaSession session, int rows, int first, boolean fused) {
+    /** Launches the sampler after a prompt, whose launches {@code e} has made. */
+    void draw(Emission e, Marks marks) {
         Value logits = program.graph().output(Graph.LOGITS);
-        long at = machine.activations().address(logits);
-        boolean all = logits.rows() == Value.Rows.TOKENS;
-        if (all) {
-            at += 4L * Activations.ld(logits.width()) * (rows - 1);
-        }
-        Emission e = new Emission(machine, shape(session.kv(), first, 1, fused), tables, null);
-        sample(e, at, fused, all && rows > 1 ? 0 : machine.bestBlocks());
-        program.launched();
+        long at = e.address(logits) + 4L * Activations.ld(logits.width()) * (e.rows(logits) - 1);
+        Shape one = new Shape(Graph.LOGITS, 1, 1, 1, 1, 0, false, false, 1, false, false);
+        sample(new Emission(machine, one, tables, marks), at, next != null && marks == null, e.partials());
     }
 
     /** Queues steps that process the token at {@code position} and those after it, and sample as many. */
@@ -144,12 +133,13 @@ final class Decoder implements AutoCloseable {
 
     private Shape shape(KvFormat kv, int end, int count, boolean fused) {
         boolean f16 = kv == KvFormat.F16;
-        return new Shape(Graph.LOGITS, 1, 1, 1, 1, Shape.reach(end), !f16, f16, count, fused);
+        return new Shape(Graph.LOGITS, 1, 1, 1, 1, Shape.reach(end), !f16, f16, count, fused, false);
     }
 
     /**
      * Launches the sampler.
      *
+     * @param e of a step whose tables are the decoder's
      * @param fused whether it looks up the next step's embedding and angles too
      * @param partials blocks that have noted the highest score of their share; 0 for none
      */

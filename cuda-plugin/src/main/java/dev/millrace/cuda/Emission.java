@@ -70,17 +70,19 @@ final class Emission {
         return beside && shape.singles() && machine.causal() ? Format.F32 : machine.formats().of(value);
     }
 
-    /** Where a value is; a Select that keeps every row is its input. */
+    /** Where a value is; a Select that keeps every row is its input, one that keeps a prompt's last row the end of that. */
     long address(Value value) {
         Value source = machine.selectSource(value);
-        if (source != null && aliased()) {
-            return machine.activations().address(source);
+        if (source == null || !aliased()) {
+            return machine.activations().address(value);
         }
-        return machine.activations().address(value);
+        long rowBytes = 4L * Activations.ld(source.width()); // what is selected from is F32
+        return machine.activations().address(source) + rowBytes * (shape.rows() - shape.selected());
     }
 
+    /** Whether the selected rows lie together where they were computed: all of them, or the last of the only sequence. */
     boolean aliased() {
-        return shape.selected() == shape.rows();
+        return shape.selected() == shape.rows() || (shape.sequences() == 1 && shape.selected() == 1);
     }
 
     long extra(String name, Value like) {
@@ -117,7 +119,6 @@ final class Emission {
     /** Notes that so many blocks note their highest score. */
     void bestOf(int blocks) {
         partials = blocks;
-        machine.bestOf(blocks);
     }
 
     int partials() {

@@ -26,7 +26,7 @@ final class LaunchRules {
     private static final int SMALL_SHARED = 12 * 16384;
 
     /** Widths of the tiles that the copy engine brings, and their stages. */
-    private static final int[][] TILES = {{256, 4}, {160, 5}, {128, 6}};
+    private static final int[][] TILES = {{256, 4}, {192, 5}, {160, 5}, {128, 6}};
 
     /** Tokens of a block of a product of a short prompt, and its stages, of which two blocks' fill a multiprocessor. */
     private static final int[][] SHORTS = {{128, 4}, {64, 6}, {32, 8}};
@@ -40,6 +40,15 @@ final class LaunchRules {
 
     /** Tokens of a slice up to which every block of attention prepares the keys it needs. */
     private static final int FEW_QUERIES = 128;
+
+    /** Tokens of a slice up to which attention runs in blocks of 16 queries: beyond, each reads too many keys. */
+    private static final int MOST_SMALL_BLOCKS = 512;
+
+    /** What sharing inputs costs beside tiles, whose blocks leave others no room to start in. */
+    private static final int BESIDE_TILES = 6000;
+
+    /** Tokens from which on most products of a prompt run as tiles. */
+    private static final int MANY_TOKENS = 257;
 
     /** Rows of a matrix that are expanded at once end at tiles of every width. */
     private static final int EXPAND_STEP = 1280;
@@ -162,7 +171,7 @@ final class LaunchRules {
     Product product(Matrix w, int m, boolean gated, boolean strict) {
         boolean exact = w.format() == Format.F32 && strict;
         if (tiles && !exact) {
-            return tiles(w, m).or(shorts(w, m, gated)).product();
+            return tiles(w, m, gated).or(shorts(w, m, gated)).product();
         }
         int squares = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), TILE);
         if (!w.format().quantized() && !exact && 2 * squares <= multiprocessors && sharedLimit >= SMALL_SHARED) {
@@ -208,11 +217,14 @@ final class LaunchRules {
     }
 
     /** Blocks stay and take tile after tile: 4 clocks a column for 128 bytes of inputs, and what ends and shares cost. */
-    private Costed tiles(Matrix w, int m) {
+    private Costed tiles(Matrix w, int m, boolean gated) {
         int steps = steps(w);
         Costed best = null;
         for (int[] kind : TILES) {
             int columns = kind[0];
+            if (Format.roundUp(w.rows(), columns) < reached(w, gated)) {
+                continue;
+            }
             int count = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), columns);
             for (int s = 1; s <= 4 && (s == 1 || (count * s <= multiprocessors && steps >= 4 * s)); s++) {
                 int share = Math.ceilDiv(steps, s);
@@ -247,7 +259,7 @@ final class LaunchRules {
                     continue;
                 }
                 double full = (double) down * across * s / (1.5 * multiprocessors);
-                double cost = 2500 + Math.max(1, full) * (share * (5.5 * tokens + 330) + 27 * tokens)
+                double cost = (s > 1 && m >= MANY_TOKENS ? BESIDE_TILES : 0) + 2500 + Math.max(1, full) * (share * (5.5 * tokens + 330) + 27 * tokens)
                         + (s > 1 ? 700 + 400 * s + 24 * tokens : 0) + (full > 1 ? 3250 : 0);
                 int shared = kind[1] * ((SHORT_OUTPUTS + tokens) * 128 + 16);
                 Geometry g = new Geometry(down, across, s, SHORT_THREADS, shared, s);
@@ -313,6 +325,22 @@ final class LaunchRules {
         return attentionTiles(op) && op.causal() && longest <= FEW_QUERIES && wholeLanes && kvOffset % 8 == 0;
     }
 
+    /**
+     * The launch that attends and appends to the cache where nothing is to be prepared, neither by norms nor by rotation nor
+     * by another format than float16; null where no kernel does. Blocks of 16 queries of a head, or of 128.
+     */
+    Attend plainAttention(Op.Attention op, long kvOffset, int longest, int sequences) {
+        if (op.headDim() != 64 || !op.causal() || kvOffset % 8 != 0 || (longest > MOST_SMALL_BLOCKS && !tiles)) {
+            return null;
+        }
+        return longest <= MOST_SMALL_BLOCKS
+                ? new Attend("attn_few", new Geometry(op.heads(), Math.ceilDiv(longest, 16), sequences, THREADS, 0))
+                : new Attend("attn_tiles64_appends", attention(op, false, longest, sequences));
+    }
+
+    /** A launch of attention. */
+    record Attend(String kernel, Geometry geometry) {}
+
     /** Attention of slices of few tokens: blocks of 64 queries of a head. */
     Geometry attentionOfFew(Op.Attention op, int longest, int sequences) {
         int shared = op.headDim() / 64 * (8192 + 4 * 16384) + 64;
@@ -342,6 +370,16 @@ final class LaunchRules {
 
     Geometry pool(int sequences, int width) {
         return Geometry.of(Math.ceilDiv(width, 256), sequences, THREADS, 0);
+    }
+
+    /** Whether a warp holds a row that is normalized as a whole. */
+    boolean normalizesByWarps(NormRef norm, int width) {
+        return norm != null && norm.group() == width && width <= 1024 && width % 4 == 0;
+    }
+
+    /** The norm of rows, four a block where a warp holds one. */
+    Geometry norms(boolean byWarps, int rows) {
+        return byWarps ? Geometry.of(Math.ceilDiv(rows, 4), 128) : Geometry.of(rows, THREADS);
     }
 
     Geometry rows(int rows, int threads) {

@@ -89,18 +89,7 @@ record LinearStep(
             return last;
         }
         long prepared = e.extra(OPERAND, y());
-        e.begin();
-        e.norm(norm);
-        e.arguments()
-                .put(e.address(x))
-                .put(prepared)
-                .put(e.rows(x))
-                .put(x.width())
-                .put(ld)
-                .put(ld)
-                .put(wanted.code())
-                .put(0);
-        e.launch("normalize", e.machine().rules().rows(e.rows(x), 256));
+        RowSteps.Normalization.launch(e, norm, e.address(x), prepared, e.rows(x), x.width(), wanted);
         return new Operand(prepared, ld, wanted, null);
     }
 

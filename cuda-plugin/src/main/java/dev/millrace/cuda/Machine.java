@@ -19,7 +19,6 @@ final class Machine implements AutoCloseable {
     private final DeviceBuffer work;
     private final Activations activations;
     private long launches;
-    private int bestBlocks;
 
     /** Takes over what it is given: closing it closes them, but not {@code gpu} and {@code kernels}. */
     Machine(
@@ -119,16 +118,6 @@ final class Machine implements AutoCloseable {
 
     long best() {
         return work.address() + lowered.work().best();
-    }
-
-    /** Notes how many blocks note the highest score of one row of logits. */
-    void bestOf(int blocks) {
-        bestBlocks = blocks;
-    }
-
-    /** How many that are; the same whenever one row is computed, and 0 where none do. */
-    int bestBlocks() {
-        return bestBlocks;
     }
 
     long samplerWork() {

@@ -66,19 +66,17 @@ final class RowSteps {
         public void emit(Emission e) {
             Value x = node.inputs().getFirst();
             Value y = node.output();
-            int ld = Activations.ld(x.width());
+            launch(e, norm, e.address(x), e.address(y), e.rows(y), x.width(), e.format(y));
+        }
+
+        /** Rows to rows of another type and, where {@code norm} is not null, normalized. */
+        static void launch(Emission e, NormRef norm, long from, long to, int rows, int width, Format wanted) {
+            int ld = Activations.ld(width);
             e.begin();
             e.norm(norm);
-            e.arguments()
-                    .put(e.address(x))
-                    .put(e.address(y))
-                    .put(e.rows(y))
-                    .put(x.width())
-                    .put(ld)
-                    .put(ld)
-                    .put(e.format(y).code())
-                    .put(0);
-            e.launch("normalize", e.machine().rules().rows(e.rows(y), 256));
+            e.arguments().put(from).put(to).put(rows).put(width).put(ld).put(ld).put(wanted.code()).put(0);
+            boolean byWarps = e.machine().rules().normalizesByWarps(norm, width);
+            e.launch(byWarps ? "normalize_warps" : "normalize", e.machine().rules().norms(byWarps, rows));
         }
     }
 

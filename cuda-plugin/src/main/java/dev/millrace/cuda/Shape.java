@@ -14,6 +14,7 @@ package dev.millrace.cuda;
  * @param f16Caches whether a slice's cache is F16
  * @param tokens tokens that the {@link Decoder}'s step makes one after the other; 0 for a forward
  * @param sampled whether the last step's sampler has already looked up the embedding
+ * @param draws whether a forward ends in the drawing of the {@link Decoder}'s first token
  */
 record Shape(
         String output,
@@ -25,7 +26,8 @@ record Shape(
         boolean f32Caches,
         boolean f16Caches,
         int tokens,
-        boolean sampled) {
+        boolean sampled,
+        boolean draws) {
 
     /** Written out, as is {@link #equals}: what a record brings along takes many microseconds before it is compiled. */
     @Override
@@ -45,7 +47,8 @@ record Shape(
                 && f32Caches == s.f32Caches
                 && f16Caches == s.f16Caches
                 && tokens == s.tokens
-                && sampled == s.sampled;
+                && sampled == s.sampled
+                && draws == s.draws;
     }
 
     /** Whether it is a step of the {@link Decoder}, which has a batch description of its own. */

@@ -10,7 +10,7 @@ import java.util.List;
 
 /**
  * Which activations are kept in 16 bits when there are many rows: those that only matrix units read, in the type they
- * multiply. Everything else, the residual stream above all, stays float32.
+ * multiply; attention multiplies in float16. Everything else, the residual stream above all, stays float32.
  */
 final class ValueFormats {
     private final Format[] formats;
@@ -36,7 +36,7 @@ final class ValueFormats {
         }
         for (Node node : graph.nodes()) {
             if (Graph.attention(node.op()) != null) {
-                agree(node);
+                agree(node, readers);
             }
         }
     }
@@ -115,14 +115,19 @@ final class ValueFormats {
         return WeightLayout.format(weights.get(linear.weight())).compute();
     }
 
-    /** q, k and v have one type, and the result is F32 where they are. */
-    private void agree(Node node) {
+    /** q, k and v have one type: that which attention multiplies in, where they are not F32 and nobody else reads them. */
+    private void agree(Node node, List<List<Node>> readers) {
         Format first = of(node.inputs().getFirst());
         boolean one = node.inputs().stream().allMatch(v -> of(v) == first);
+        boolean alone = node.inputs().stream()
+                .flatMap(v -> readers.get(v.id()).stream())
+                .allMatch(n -> Graph.attention(n.op()) != null);
         for (Value input : node.inputs()) {
             besideAttention[input.id()] = true;
             if (!one) {
                 formats[input.id()] = Format.F32;
+            } else if (first != Format.F32 && alone) {
+                formats[input.id()] = Format.F16; // else it would be converted there
             }
         }
         besideAttention[node.output().id()] = true;

@@ -2,11 +2,16 @@ package dev.millrace.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.millrace.core.executor.Support;
 import dev.millrace.core.graph.Graph;
 import dev.millrace.core.graph.Node;
+import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Value;
+import dev.millrace.core.graph.pass.Fusion;
+import dev.millrace.core.kit.GraphOf;
 import dev.millrace.core.kit.KitModels;
 import dev.millrace.core.tensor.WeightFormat;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -16,12 +21,17 @@ class ActivationsTest {
     /** Runs the graph on paper: whoever reads an activation must find there what was written. */
     @Test
     void whatANodeReadsHasNotBeenOverwritten() {
-        for (Graph graph : List.of(
-                KitModels.gpt(WeightFormat.F32).graph(), KitModels.llama(WeightFormat.F32).graph())) {
+        for (Graph graph : graphs()) {
             Activations activations = new Activations(null, graph);
             Map<String, Map<Long, Value>> memory = new HashMap<>();
+            Map<Value, Value> selected = new HashMap<>();
             for (Node node : graph.nodes()) {
-                for (Value input : node.inputs()) {
+                List<Value> read = new ArrayList<>(node.inputs());
+                node.inputs().stream().filter(selected::containsKey).map(selected::get).forEach(read::add);
+                if (node.op() instanceof Op.Select) {
+                    selected.put(node.output(), node.inputs().getFirst()); // it may stand for its input
+                }
+                for (Value input : read) {
                     for (long at = activations.place(input); at < activations.end(input); at += 256) {
                         assertThat(memory.get(input.rows().name()).get(at))
                                 .as(node.path() + " reads " + input)
@@ -35,6 +45,15 @@ class ActivationsTest {
                 }
             }
         }
+    }
+
+    private static List<Graph> graphs() {
+        List<Graph> graphs = new ArrayList<>();
+        for (GraphOf.Built built : List.of(KitModels.gpt(WeightFormat.F32), KitModels.llama(WeightFormat.F32))) {
+            graphs.add(built.graph());
+            graphs.add(Fusion.apply(built.graph(), built.weights(), op -> Support.YES));
+        }
+        return graphs;
     }
 
     @Test

@@ -52,7 +52,7 @@ class ChunksTest {
         assertThat(chunks.wanted(Value.Rows.TOKENS))
                 .containsExactly(new Chunks.Run(3, 0), new Chunks.Run(6, 1), new Chunks.Run(7, 5));
         assertThat(chunks.wanted(Value.Rows.SELECTED)).containsExactly(new Chunks.Run(0, 6));
-        Shape shape = chunks.shape();
+        Shape shape = chunks.shape(false);
         assertThat(shape.f32Caches()).isTrue();
         assertThat(shape.f16Caches()).isTrue();
         assertThat(shape.singles()).isFalse();
@@ -88,6 +88,6 @@ class ChunksTest {
         Batch batch = new Batch(List.of(slice(1, Rows.LAST, KvFormat.F16, position)), Graph.LOGITS);
         Chunks chunks = new Chunks(batch, 8, false, true);
         chunks.next();
-        return chunks.shape();
+        return chunks.shape(false);
     }
 }

@@ -81,6 +81,9 @@ class LaunchRulesTest {
                 return;
             }
             assertThat(g.gridX()).as(what).isLessThanOrEqualTo(tiles * product.shares());
+            assertThat(Math.ceilDiv(rows, product.outputs()) * product.outputs())
+                    .as(what + ": the padding of a gated row is written, too")
+                    .isGreaterThanOrEqualTo(gated ? (rows + 127) / 128 * 128 : rows);
             if (product.shares() > 1) {
                 assertThat(g.gridX()).as(what + ": shares are in flight together").isEqualTo(tiles * product.shares());
                 long work = 4L * g.gridX() * 128 * product.outputs();
@@ -126,6 +129,24 @@ class LaunchRulesTest {
         Geometry g = rules.expand(w, Math.min(step, w.rows()));
         assertThat(g.gridY() * 16).as(what).isGreaterThanOrEqualTo(Math.min(step, w.rows()));
         assertThat(g.gridX() * 1024).as(what).isGreaterThanOrEqualTo(w.ld());
+    }
+
+    @Test
+    void plainAttentionRunsInSmallBlocksUntilTheyReadTooManyKeys() {
+        LaunchRules hopper = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        LaunchRules others = new LaunchRules(108, SHARED_OF_HOPPER, false);
+        Op.Attention gpt2 = new Op.Attention(0, 12, 12, 64, 1, true, 0);
+        LaunchRules.Attend few = hopper.plainAttention(gpt2, 0, 130, 3);
+        assertThat(few.kernel()).isEqualTo("attn_few");
+        assertThat(few.geometry().gridY() * 16).isGreaterThanOrEqualTo(130);
+        assertThat(few.geometry().gridZ()).isEqualTo(3);
+        assertThat(others.plainAttention(gpt2, 0, 130, 3)).isEqualTo(few);
+        assertThat(hopper.plainAttention(gpt2, 0, 1000, 1).kernel()).isEqualTo("attn_tiles64_appends");
+        assertThat(others.plainAttention(gpt2, 0, 1000, 1)).as("no such kernel elsewhere").isNull();
+        assertThat(hopper.plainAttention(gpt2, 4, 130, 1)).as("a cache that is not aligned").isNull();
+        assertThat(hopper.plainAttention(new Op.Attention(0, 12, 12, 128, 1, true, 0), 0, 130, 1)).isNull();
+        assertThat(hopper.plainAttention(new Op.Attention(0, 12, 12, 64, 1, false, 0), 0, 130, 1)).isNull();
+        assertThat(Kernels.index().keySet()).contains("attn_few", "attn_tiles64_appends", "describe", "normalize_warps");
     }
 
     @Test
