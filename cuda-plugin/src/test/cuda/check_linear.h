@@ -118,6 +118,22 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
         }
         CU(cudaMemset(dy.p, 0xff, dy.n * 4));
     }
+    if (gemm && fmt == FMT_F32 && !tf32) {
+        for (int kind = 0; kind < 3; kind++) {
+            const StrictKind& s = strictKinds[kind];
+            const int tiles = ceilDiv(c.m, s.bm) * ceilDiv(rows, s.bn), steps = ceilDiv(c.k, s.unit);
+            for (auto p : {StrictPlan{kind, tiles, 0}, {kind, std::min(sms, tiles), 0}, {kind, 2 * tiles, tiles}, {kind, std::min(sms, 5 * tiles), tiles}, {kind, tiles / 2 + 1, tiles / 2 + 1}, {kind, tiles / 2 + 2, tiles / 3 + 1}}) {
+                if (p.together && (p.together * steps < p.blocks || (size_t)p.blocks * 2 * s.bm * s.bn > work.n)) continue;
+                checks++;
+                CU(cudaMemset(dy.p, 0xff, dy.n * 4));
+                const Launch l = strictLaunch(a, p);
+                launch(strictOf(kind), l, a);
+                verify(std::string(name) + " strict " + std::to_string(kind) + "/" + std::to_string(p.blocks) + "/" + std::to_string(p.together));
+            }
+        }
+        CU(cudaMemset(dy.p, 0xff, dy.n * 4));
+        l = gemmLaunch(a, sms, tf32);
+    }
     launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt, a.m), l, a);
     verify(name);
     if (a.best) {

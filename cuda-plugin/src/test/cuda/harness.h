@@ -29,7 +29,7 @@ KERNEL(select_rows, ElementArgs) KERNEL(rope, RopeArgs) KERNEL(pool, PoolArgs) K
 KERNEL(gemv_f32, LinearArgs) KERNEL(gemv_f16, LinearArgs) KERNEL(gemv_bf16, LinearArgs)
 #define QUANT_KERNELS(F) KERNEL(gemv_##F, LinearArgs) KERNEL(gemv_##F##_many, LinearArgs)
 QUANT_KERNELS(q8_0) QUANT_KERNELS(q4_0) QUANT_KERNELS(q4_1)
-KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_tf32, LinearArgs) KERNEL(gemm_f16, LinearArgs) KERNEL(gemm_bf16, LinearArgs)
+KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_f32_small, LinearArgs) KERNEL(gemm_f32_few, LinearArgs) KERNEL(gemm_tf32, LinearArgs) KERNEL(gemm_f16, LinearArgs) KERNEL(gemm_bf16, LinearArgs)
 KERNEL(gemm_f16_small, LinearArgs) KERNEL(gemm_bf16_small, LinearArgs) KERNEL(gemm_tf32_small, LinearArgs)
 KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
 KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs)
@@ -48,9 +48,11 @@ inline LinearKernel gemvOf(int fmt, int m) {
     LinearKernel plain[] = {gemv_f32, gemv_f16, gemv_bf16, gemv_q8_0, gemv_q4_0, gemv_q4_1}, many[] = {gemv_q8_0_many, gemv_q4_0_many, gemv_q4_1_many};
     return fmt >= FMT_Q8_0 && m > 2 ? many[fmt - FMT_Q8_0] : plain[fmt];
 }
+inline LinearKernel strictOf(int kind) { return kind == 0 ? gemm_f32 : kind == 1 ? gemm_f32_small : gemm_f32_few; }
 inline LinearKernel gemmOf(const LinearArgs& a, int sm, bool tf32) {
+    if (a.w.fmt == FMT_F32 && !tf32) return strictOf(strictPlan(a, sm).kind);
     if (gemmSmall(a, sm, tf32)) return a.w.fmt == FMT_F32 ? gemm_tf32_small : a.w.fmt == FMT_F16 ? gemm_f16_small : gemm_bf16_small;
-    LinearKernel k[] = {tf32 ? gemm_tf32 : gemm_f32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1};
+    LinearKernel k[] = {gemm_tf32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1};
     return k[a.w.fmt];
 }
 inline const char* fmtName(int f) {

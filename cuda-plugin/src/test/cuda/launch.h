@@ -48,21 +48,55 @@ inline Launch smallLaunch(const LinearArgs& a, int sm) { // shares of k of at le
     splits = ceilDiv(steps, ceilDiv(steps, splits)); // none without work
     return {dim3(ceilDiv(a.m, 64), columns, splits), 256, 12 * 16384};
 }
-// gemm_f32 (strict), gemm_tf32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1; work 64 MiB, counters zero.
-inline Launch gemmLaunch(const LinearArgs& a, int sm, bool tf32) {
-    if (gemmSmall(a, sm, tf32)) return smallLaunch(a, sm);
-    const bool strict = a.w.fmt == FMT_F32 && !tf32;
-    const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, 128);
-    int splits = 1;
-    if (strict) { // the number of shares that leaves the least of the last wave empty; a share costs about 3%
-        double best = 1e9;
-        for (int s = 1; s <= 4 && (s == 1 || (tiles * s <= 1024 && a.w.k >= 256 * s)); s++) {
-            double cost = double(ceilDiv(tiles * s, 2 * sm)) / s * (1 + 0.03 * (s - 1));
-            if (cost < best) best = cost, splits = s;
-        }
+// gemm_f32, gemm_f32_small, gemm_f32_few: tiles of bm x bn, k in steps of `unit`. `blocks` blocks take whole tiles in turn and
+// share out the last a.kSlices. Clocks: a step's multiply-adds at `rate` of one a lane and clock where a multiprocessor has
+// all the blocks it can hold, at `alone` of that with one; and what a round of tiles' ends and sharing cost. Fitted to
+// `speed calibrate-strict`.
+struct StrictKind { int bm, bn, unit, threads, perSm; double rate, alone; size_t shared; };
+static const StrictKind strictKinds[] = {
+    {128, 128, 16, 128, 2, 0.69, 0.9, 3 * 256 * 64}, {64, 64, 64, 128, 2, 0.675, 0.83, 12 * 128 * 64}, {32, 64, 128, 256, 1, 0.665, 1, 24 * 96 * 64}};
+struct StrictPlan { int kind, blocks, together; double cost; };
+inline double strictCost(const LinearArgs& a, int sm, int kind, int blocks, int together) {
+    const StrictKind& s = strictKinds[kind];
+    const int tiles = ceilDiv(a.m, s.bm) * ceilDiv(a.w.n, s.bn), steps = ceilDiv(a.w.k, s.unit), slots = sm * s.perSm;
+    const double sums = s.bm * s.bn, step = sums * s.unit / (128 * s.rate); // of a multiprocessor
+    auto round = [&](int of, double each) { return of > sm ? s.perSm * each : of > 0 ? each / s.alone : 0; };
+    const int full = (tiles - together) / slots, rest = together ? 0 : tiles % slots;
+    double cost = full * round(slots, steps * step) + round(rest, steps * step) + (full + (together || rest ? 1 : 0)) * 1.87 * sums;
+    if (together) {
+        const double share = ceilDiv(together * steps, blocks) / double(steps);
+        cost += round(blocks, share * steps * step) + 5700 + (1 / std::min(1., share) + 1) * 0.19 * sums;
     }
-    size_t shared = a.w.fmt >= FMT_Q8_0 ? 67584 : strict ? 0 : 3 * 32768;
-    return {dim3(ceilDiv(a.m, 128), ceilDiv(a.w.n, 128), splits), 256, shared};
+    return cost;
+}
+inline StrictPlan strictPlan(const LinearArgs& a, int sm) {
+    StrictPlan best = {0, 0, 0, 1e18};
+    for (int kind = 0; kind < 3; kind++) {
+        const StrictKind& s = strictKinds[kind];
+        const int tiles = ceilDiv(a.m, s.bm) * ceilDiv(a.w.n, s.bn), steps = ceilDiv(a.w.k, s.unit), slots = sm * s.perSm;
+        auto consider = [&](int blocks, int together) {
+            if (together && together * steps < 2 * blocks) return;
+            const double cost = strictCost(a, sm, kind, blocks, together);
+            if (cost < best.cost) best = {kind, blocks, together, cost};
+        };
+        consider(tiles, 0);
+        for (int blocks = sm; blocks <= slots; blocks += sm) {
+            if (tiles > slots && blocks == slots && tiles % slots) consider(slots, tiles % slots), consider(slots, tiles % slots + slots);
+            if (tiles <= blocks) consider(blocks, tiles);
+        }
+        for (int s = 2; tiles * s <= slots; s++) consider(tiles * s, tiles);
+    }
+    return best;
+}
+inline Launch strictLaunch(LinearArgs& a, const StrictPlan& p) {
+    a.kSlices = p.together;
+    return {dim3(p.blocks), strictKinds[p.kind].threads, strictKinds[p.kind].shared};
+}
+// gemm_tf32, gemm_f16, gemm_bf16, gemm_q8_0, gemm_q4_0, gemm_q4_1; work 64 MiB, counters zero. And the strict ones, above.
+inline Launch gemmLaunch(LinearArgs& a, int sm, bool tf32) {
+    if (gemmSmall(a, sm, tf32)) return smallLaunch(a, sm);
+    if (a.w.fmt == FMT_F32 && !tf32) return strictLaunch(a, strictPlan(a, sm));
+    return {dim3(ceilDiv(a.m, 128), ceilDiv(a.w.n, 128)), 256, size_t(a.w.fmt >= FMT_Q8_0 ? 67584 : 3 * 32768)};
 }
 
 // gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles on 9.0: tiles of 128 x bn, k in `splits` shares (a.kSlices). Clocks:
@@ -126,9 +160,12 @@ inline Launch attnDecodeLaunch(AttentionArgs& a, int sm, int reach = 4096) {
 // Head sizes are padded to one of these in shared memory.
 inline int paddedHead(int dim) { return dim <= 64 ? 64 : dim <= 96 ? 96 : dim <= 128 ? 128 : 256; }
 inline Launch attnPrefillLaunch(const AttentionArgs& a, bool strict) {
-    int dp = paddedHead(a.headDim);
+    const int dp = paddedHead(a.headDim);
+    if (strict) { // shared memory for queries, and keys, values and weights of four warps; or for what each has summed up
+        const int queries = dp == 64 ? 64 : dp == 256 ? 16 : 32;
+        return {dim3(a.heads, ceilDiv(a.b.maxCount, queries), a.b.nSeqs), 128, size_t(std::max(queries * dp + 4 * (2 * 16 * dp + 16 * queries), 4 * queries * (dp + 4))) * 4};
+    }
     dim3 grid(ceilDiv(a.b.maxCount, 64), a.heads, a.b.nSeqs);
-    if (strict) return {grid, 256, size_t(3 * 64 * (dp + 4) + 64 * 68) * 4};
     return {grid, 128, size_t(4 * 64 * (2 * dp + 16))};
 }
 inline bool attnTiles(const AttentionArgs& a) { return a.headDim == 64 || a.headDim == 128; } // on 9.0

@@ -1,5 +1,5 @@
 // Times the kernels in the shapes of real models, as CUDA graphs with programmatic dependent launch, beside the card's own
-// roofs of the same run. usage: speed [roof|decode|sweep|gemm|calibrate|prompt|short|prefill]... or speed one 7b|1b|gpt2 q4_0|q8_0|bf16 POSITION
+// roofs of the same run. usage: speed [roof|decode|sweep|gemm|calibrate|prompt|short|strict|calibrate-strict|prefill]... or speed one 7b|1b|gpt2 q4_0|q8_0|bf16 POSITION
 // [parts]. FMT=4: the sweeps of that format only; COPIES=1: of one matrix, which L2 holds if it can.
 #include "harness.h"
 cudaStream_t stream;
@@ -17,7 +17,7 @@ int main(int argc, char** argv) {
     sms = prop.multiProcessorCount;
     CU(cudaStreamCreate(&stream));
     auto want = [&](const char* s) {
-        if (argc == 1) return true;
+        if (argc == 1) return strncmp(s, "calibrate", 9) != 0;
         for (int i = 1; i < argc; i++) if (!strcmp(argv[i], s)) return true;
         return false;
     };
@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
         gemmShape("gpt2 down 128", FMT_BF16, false, 128, 768, 3072);
         gemmShape("square", FMT_BF16, false, 8192, 8192, 8192);
     }
-    if (argc > 1 && !strncmp(argv[1], "calibrate", 9)) calibrateAll(!strcmp(argv[1], "calibrate-quick"));
+    if (argc > 1 && !strncmp(argv[1], "calibrate", 9) && strcmp(argv[1], "calibrate-strict")) calibrateAll(!strcmp(argv[1], "calibrate-quick"));
     if (want("short")) {
         for (int t : {16, 32, 64, 128, 256, 512, 1024}) prefillModel(GPT2, FMT_BF16, false, t, 1);
         for (int t : {64, 128, 256, 512}) prefillModel(L1B, FMT_BF16, false, t, 1);
@@ -118,6 +118,21 @@ int main(int argc, char** argv) {
         prefillModel(GPT2L, FMT_F32, true, 1024, 1024);
         prefillModel(GPT2L, FMT_F32, false, 1024, 1024);
         prefillModel(GPT2, FMT_BF16, false, 128, 1);
+    }
+    if (want("calibrate-strict")) {
+        struct { const char* name; Model m; } models[] = {{"gpt2", GPT2}, {"large", GPT2L}};
+        for (auto& e : models) {
+            const Model& m = e.m;
+            const std::vector<int> ms = m.d == 768 ? std::vector<int>{16, 48, 128, 256, 512, 1024} : std::vector<int>{64, 200, 1024};
+            calibrateStrict((std::string(e.name) + ".qkv").c_str(), ms, 3 * m.d, m.d);
+            calibrateStrict((std::string(e.name) + ".o").c_str(), ms, m.d, m.d);
+            calibrateStrict((std::string(e.name) + ".up").c_str(), ms, m.f, m.d);
+            calibrateStrict((std::string(e.name) + ".down").c_str(), ms, m.d, m.f);
+        }
+    }
+    if (want("strict")) {
+        prefillModel(GPT2L, FMT_F32, false, 1024, 1024);
+        for (int t : {16, 32, 64, 128, 256, 512, 1024}) prefillModel(GPT2, FMT_F32, false, t, 1);
     }
     if (want("prefill")) {
         for (int kv : {1, 0}) prefillAttention(L7B, FMT_BF16, 1920, kv);

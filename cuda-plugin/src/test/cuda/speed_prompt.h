@@ -89,6 +89,39 @@ static void calibrate(const char* what, int fmt, bool tf32, std::vector<int> ms,
     }
     for (auto* p : w) delete p;
 }
+// The same for strict floats: kind, m, n, k, blocks, tiles shared, us and the rule's cost.
+static void calibrateStrict(const char* what, std::vector<int> ms, int n, int k) {
+    const int copies = std::max<int>(2, std::min<int>(32, (100 << 20) / (4 * n * k)));
+    std::vector<Mat*> w;
+    for (int i = 0; i < copies; i++) w.push_back(new Mat(n, k, FMT_F32));
+    Mat x(1024, k, FMT_F32);
+    Dev<float> y((size_t)1024 * roundUp(n, 64)), work(16 << 20), bias(n);
+    Dev<int> counters(65536);
+    for (int m : ms) {
+        LinearArgs a = {};
+        a.work = work.p, a.counters = counters.p, a.w = w[0]->w, a.x = x.block, a.y = y.p, a.m = m, a.ldx = k, a.ldy = a.ldr = roundUp(n, 64), a.act = ACT_NONE, a.xFmt = a.yFmt = FMT_F32, a.bias = bias.p;
+        const StrictPlan rule = strictPlan(a, sms);
+        for (int kind = 0; kind < 3; kind++) {
+            const StrictKind& s = strictKinds[kind];
+            const int tiles = ceilDiv(m, s.bm) * ceilDiv(n, s.bn), steps = ceilDiv(k, s.unit), slots = sms * s.perSm;
+            std::vector<std::pair<int, int>> all = {{tiles, 0}};
+            for (int blocks = sms; blocks <= slots; blocks += sms) {
+                if (tiles > slots && blocks == slots && tiles % slots) all.push_back({slots, tiles % slots}), all.push_back({slots, tiles % slots + slots});
+                if (tiles <= blocks) all.push_back({blocks, tiles});
+            }
+            for (int share = 2; tiles * share <= slots; share++) all.push_back({tiles * share, tiles});
+            for (auto [blocks, together] : all) {
+                if (together && together * steps < 2 * blocks) continue;
+                if (kind == 0 && tiles * 8 < sms) continue;
+                StrictPlan p = {kind, blocks, together, strictCost(a, sms, kind, blocks, together)};
+                const Launch l = strictLaunch(a, p);
+                float t = timeGraph([&] { for (int i = 0; i < copies; i++) { a.w = w[i]->w; launch(strictOf(kind), l, a); } }, 1, 1) / copies;
+                printf("strict %s %d %d %d %d %d %d %.2f %.0f%s\n", what, kind, m, n, k, blocks, together, t * 1e3, p.cost, kind == rule.kind && blocks == rule.blocks && together == rule.together ? " *" : "");
+            }
+        }
+    }
+    for (auto* p : w) delete p;
+}
 static void calibrateAll(bool quick) {
     struct { const char* name; Model m; } models[] = {{"gpt2", GPT2}, {"large", GPT2L}, {"1b", L1B}, {"7b", L7B}};
     for (auto& e : models) {

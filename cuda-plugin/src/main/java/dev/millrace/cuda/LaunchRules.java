@@ -2,6 +2,7 @@ package dev.millrace.cuda;
 
 import dev.millrace.core.graph.Op;
 import dev.millrace.cuda.driver.Geometry;
+import java.util.List;
 import java.util.Locale;
 
 /** How many blocks and threads each kernel gets, as the comments of {@code abi.cuh} say. */
@@ -54,7 +55,25 @@ final class LaunchRules {
     private static final int EXPAND_STEP = 1280;
 
     private static final long MOST_EXPANDED = 192L << 20;
-    private static final int MOST_SHARED_TILES = 1024;
+
+    /**
+     * A kernel of strict products: tiles of so many tokens and outputs, inputs in steps.
+     *
+     * @param together blocks that a multiprocessor holds
+     * @param rate multiply-adds a lane and clock with all of these; {@code alone} of it with one
+     */
+    private record Strict(
+            String kernel, int tokens, int outputs, int step, int threads, int shared, int together, double rate, double alone) {
+        long sums() {
+            return (long) tokens * outputs;
+        }
+    }
+
+    private static final List<Strict> STRICTS = List.of(
+            new Strict("gemm_f32", 128, 128, 16, 128, 3 * 256 * 64, 2, 0.69, 0.9),
+            new Strict("gemm_f32_small", 64, 64, 64, 128, 12 * 128 * 64, 2, 0.675, 0.83),
+            new Strict("gemm_f32_few", 32, 64, 128, 256, 24 * 96 * 64, 1, 0.665, 1));
+
     private static final int MOST_SHARED = 200 * 1024;
     private static final int STATIC_SHARED = 8 * 1024;
     private static final int ROWS_OF_A_WARP = 2;
@@ -151,6 +170,7 @@ final class LaunchRules {
      * A matrix-matrix launch: tiles of the result, and shares of the inputs.
      *
      * @param kernel its name
+     * @param shares how many shares; of a strict product, how many tiles are shared out among all blocks
      * @param tokens rows of x that the copy engine brings at once; 0 where the kernel loads for itself
      * @param outputs rows of the matrix that it brings at once
      */
@@ -164,28 +184,86 @@ final class LaunchRules {
     }
 
     /**
-     * On compute capability 9.0 the cheapest of what the copy engine feeds. Elsewhere, and for strict products and block
-     * formats, tiles of 128 x 128; of 64 x 64, with the inputs shared out, where those would leave half of the device idle.
-     * Strict products share the inputs out so that the last wave of blocks is full.
+     * On compute capability 9.0 the cheapest of what the copy engine feeds. Elsewhere, and for block formats, tiles of
+     * 128 x 128; of 64 x 64, with the inputs shared out, where those would leave half of the device idle. Strict products
+     * are the same everywhere.
      */
     Product product(Matrix w, int m, boolean gated, boolean strict) {
-        boolean exact = w.format() == Format.F32 && strict;
-        if (tiles && !exact) {
+        if (w.format() == Format.F32 && strict) {
+            return strict(w, m);
+        }
+        if (tiles) {
             return tiles(w, m, gated).or(shorts(w, m, gated)).product();
         }
         int squares = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), TILE);
-        if (!w.format().quantized() && !exact && 2 * squares <= multiprocessors && sharedLimit >= SMALL_SHARED) {
+        if (!w.format().quantized() && 2 * squares <= multiprocessors && sharedLimit >= SMALL_SHARED) {
             Geometry g = small(w, m, gated);
-            return new Product(name(w.format(), strict) + "_small", g, g.gridZ(), 0, 0);
+            return new Product(name(w.format()) + "_small", g, g.gridZ(), 0, 0);
         }
-        int shared = w.format().quantized() ? 67584 : exact ? 0 : 3 * 32768;
-        int shares = exact ? shares(squares, w) : 1;
-        Geometry g = new Geometry(Math.ceilDiv(m, TILE), Math.ceilDiv(w.rows(), TILE), shares, THREADS, shared);
-        return new Product(name(w.format(), strict), g, shares, 0, 0);
+        int shared = w.format().quantized() ? 67584 : 3 * 32768;
+        Geometry g = Geometry.of(Math.ceilDiv(m, TILE), Math.ceilDiv(w.rows(), TILE), THREADS, shared);
+        return new Product(name(w.format()), g, 1, 0, 0);
     }
 
-    private static String name(Format format, boolean strict) {
-        return "gemm_" + (format == Format.F32 && !strict ? "tf32" : format.name().toLowerCase(Locale.ROOT));
+    private static String name(Format format) {
+        return "gemm_" + (format == Format.F32 ? "tf32" : format.name().toLowerCase(Locale.ROOT));
+    }
+
+    /**
+     * The cheapest of the kernels whose shared memory the device has: whole tiles for blocks in turn, the last of them, or
+     * all, shared out in steps among the blocks that run at once.
+     */
+    private Product strict(Matrix w, int m) {
+        Costed best = null;
+        for (Strict kind : STRICTS) {
+            if (kind.shared > sharedLimit) {
+                continue;
+            }
+            int count = Math.ceilDiv(m, kind.tokens) * Math.ceilDiv(w.rows(), kind.outputs);
+            int slots = multiprocessors * kind.together;
+            Costed each = strict(kind, w, count, count, 0);
+            best = best == null ? each : best.or(each);
+            for (int blocks = multiprocessors; blocks <= slots; blocks += multiprocessors) {
+                if (count <= blocks) {
+                    best = shared(kind, w, count, blocks, count, best);
+                } else if (count > slots && blocks == slots && count % slots > 0) {
+                    best = shared(kind, w, count, slots, count % slots, best);
+                    best = shared(kind, w, count, slots, count % slots + slots, best);
+                }
+            }
+            for (int s = 2; count * s <= slots; s++) {
+                best = shared(kind, w, count, count * s, count, best);
+            }
+        }
+        return best.product();
+    }
+
+    /** The cheaper of {@code best} and of sharing, where every block gets two steps. */
+    private Costed shared(Strict kind, Matrix w, int count, int blocks, int together, Costed best) {
+        boolean worth = (long) together * Math.ceilDiv(w.columns(), kind.step) >= 2L * blocks;
+        return worth ? best.or(strict(kind, w, count, blocks, together)) : best;
+    }
+
+    /** Clocks of the multiply-adds, of a round of tiles' ends, and of adding up what is shared. */
+    private Costed strict(Strict kind, Matrix w, int count, int blocks, int together) {
+        int steps = Math.ceilDiv(w.columns(), kind.step);
+        int slots = multiprocessors * kind.together;
+        double tile = steps * (kind.sums() * kind.step / (128 * kind.rate));
+        int full = (count - together) / slots;
+        int rest = together > 0 ? 0 : count % slots;
+        int rounds = full + (together > 0 || rest > 0 ? 1 : 0);
+        double cost = full * round(kind, slots, tile) + round(kind, rest, tile) + rounds * 1.87 * kind.sums();
+        if (together > 0) {
+            double share = Math.ceilDiv((long) together * steps, blocks) / (double) steps;
+            cost += round(kind, blocks, share * tile) + 5700 + (1 / Math.min(1, share) + 1) * 0.19 * kind.sums();
+        }
+        Geometry g = Geometry.of(blocks, 1, kind.threads, kind.shared);
+        return new Costed(new Product(kind.kernel, g, together, 0, 0), cost);
+    }
+
+    /** What {@code blocks} blocks take that run at once, in the clocks that one takes of a full multiprocessor. */
+    private double round(Strict kind, int blocks, double each) {
+        return blocks > multiprocessors ? kind.together * each : blocks > 0 ? each / kind.alone : 0;
     }
 
     /** Whether a matrix of that format is expanded to float16 before a matrix-matrix product. */
@@ -213,7 +291,7 @@ final class LaunchRules {
     }
 
     private static String engine(Matrix w) {
-        return name(w.format().compute(), false);
+        return name(w.format().compute());
     }
 
     /** Blocks stay and take tile after tile: 4 clocks a column for 128 bytes of inputs, and what ends and shares cost. */
@@ -284,25 +362,12 @@ final class LaunchRules {
         return new Geometry(down, across, shares, THREADS, SMALL_SHARED);
     }
 
-    /** How many shares of the inputs leave least of the last wave empty; a share costs about 3%. */
-    private int shares(int tiles, Matrix w) {
-        int best = 1;
-        double least = Double.MAX_VALUE;
-        for (int s = 1; s <= 4 && (s == 1 || (tiles * s <= MOST_SHARED_TILES && w.columns() >= 256 * s)); s++) {
-            double cost = (double) Math.ceilDiv(tiles * s, 2 * multiprocessors) / s * (1 + 0.03 * (s - 1));
-            if (cost < least) {
-                least = cost;
-                best = s;
-            }
-        }
-        return best;
-    }
-
     /** Bytes of work space for what {@link #product} shares out. */
     long productWork(boolean exact) {
         long one = (long) TILE * TILE;
         long shared = (long) multiprocessors * (tiles ? 2 * one : one / 4);
-        return Float.BYTES * (exact ? Math.max(shared, MOST_SHARED_TILES * one) : shared);
+        // a block leaves a share of two tiles at most, and two blocks of the largest run at once
+        return Float.BYTES * (exact ? Math.max(shared, 4 * multiprocessors * one) : shared);
     }
 
     Geometry attentionOfOne(Op.Attention op, int rows, int headGroups, int splits) {

@@ -91,14 +91,52 @@ class LaunchRulesTest {
             }
             return;
         }
+        if (format == Format.F32 && strict) {
+            strictProductCoversTheResult(rules, product, m, rows, columns, what);
+            return;
+        }
         int tile = product.kernel().endsWith("_small") ? 64 : 128;
         assertThat(g.gridX() * tile).as(what).isGreaterThanOrEqualTo(m);
         assertThat(g.gridY() * tile).as(what).isGreaterThanOrEqualTo(rows);
         if (g.gridZ() > 1) {
             long work = 4L * g.gridX() * g.gridY() * g.gridZ() * tile * tile;
-            assertThat(work).as(what).isLessThanOrEqualTo(rules.productWork(format == Format.F32 && strict));
+            assertThat(work).as(what).isLessThanOrEqualTo(rules.productWork(false));
         }
         assertThat(Kernels.index()).as(what).containsKey(product.kernel());
+    }
+
+    private static void strictProductCoversTheResult(
+            LaunchRules rules, LaunchRules.Product product, int m, int rows, int columns, String what) {
+        boolean few = product.kernel().endsWith("_few");
+        boolean small = product.kernel().endsWith("_small");
+        int tokens = few ? 32 : small ? 64 : 128;
+        int outputs = few || small ? 64 : 128;
+        int step = few ? 128 : small ? 64 : 16;
+        long tiles = (long) Math.ceilDiv(m, tokens) * Math.ceilDiv(rows, outputs);
+        int blocks = product.geometry().gridX();
+        assertThat((long) product.shares()).as(what + ": tiles shared").isBetween(0L, tiles);
+        if (product.shares() == 0) {
+            assertThat((long) blocks).as(what + ": a block a tile").isEqualTo(tiles);
+            return;
+        }
+        long steps = (long) product.shares() * Math.ceilDiv(columns, step);
+        assertThat(steps).as(what + ": every block has work").isGreaterThanOrEqualTo(blocks).isLessThan(1L << 31);
+        assertThat(product.shares()).as(what + ": counters").isLessThanOrEqualTo(64 * 1024);
+        assertThat((tiles - product.shares()) % blocks).as(what + ": whole rounds before").isZero();
+        assertThat(4L * 2 * blocks * tokens * outputs).as(what + ": work").isLessThanOrEqualTo(rules.productWork(true));
+    }
+
+    @Test
+    void strictProductsOfFewTokensTakeSmallTilesAndShareThem() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        LaunchRules.Product o = rules.product(new Matrix(0, 0, 768, 768, Format.F32), 128, false, true);
+        assertThat(o.kernel()).isEqualTo("gemm_f32_few");
+        assertThat(o.geometry().gridX()).isEqualTo(132);
+        assertThat(o.shares()).as("all of its tiles").isEqualTo(48);
+        LaunchRules.Product head = rules.product(new Matrix(0, 0, 50257, 1280, Format.F32), 1024, false, true);
+        assertThat(head.kernel()).isEqualTo("gemm_f32");
+        LaunchRules others = new LaunchRules(80, SHARED_OF_SMALL_CARDS, false);
+        assertThat(others.product(new Matrix(0, 0, 768, 768, Format.F32), 128, false, true).kernel()).isEqualTo("gemm_f32");
     }
 
     @Test
