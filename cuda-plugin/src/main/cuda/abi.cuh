@@ -27,7 +27,8 @@ struct BatchRef { const Row* rows; const Seq* seqs; const int* selected; int nRo
 struct RopeRef { const float2* cs; int headDim, rotaryDim, interleaved, ldcs; };
 
 // y = epilogue(norm(x) W^T). gated: rows of W alternate gate, up; y[j] = act(gate_j) * up_j, width n / 2.
-// gemv_*: m <= 8, x and y F32, kSlices chosen by the launch rule, block formats in grid(blocks, groups of rows of x). gemm_*: norm.kind 0 (run normalize first).
+// gemv_*: m <= 8, x and y F32, kSlices chosen by the launch rule, block formats in grid(blocks, groups of rows of x); gemv_q*_two for
+// two rows, _many for more; one row of block formats: grid(clusters, 1, their blocks). gemm_*: norm.kind 0 (run normalize first).
 struct LinearArgs {
     Weight w; NormRef norm;
     const void* x; void* y; const float* bias; const float* residual;
@@ -35,7 +36,8 @@ struct LinearArgs {
     int act, gated, xFmt, yFmt;
     void* work; int* counters;
     u64* best;   // gemv: [m][grid] the block's highest output as (ordered score, ~id); null: not wanted
-    int kSlices;                // gemv: warps that share a row (1, 2, 4, 8); gemm_*_tiles*: shares of k
+    int kSlices;                // gemv: warps that share a row (1, 2, 4, 8); one row of block formats: a cluster's row tiles, of which
+                                // the first clusters have one more; gemm_*_tiles*: shares of k
     int fresh;                  // gemm_*_tiles*, _short*: the launch before wrote w
     u64* mark;
 };
@@ -58,6 +60,7 @@ struct AnglesArgs {
     BatchRef b; const double* inv; float2* out; double theta, factor; int original, pairs, ld; float magnitude; u64* mark;
 };
 
+// attn_decode: grid(splits, head groups, rows); attn_decode_cluster: grid(rows, head groups, splits), the splits a cluster.
 // In decode every sequence has one row and row r is sequence r. Launch rules: src/test/cuda/launch.h and LaunchRules.java.
 // work: rows * heads * splits * (headDim + 2) floats; counters: one per block of grid.y * grid.z, zero.
 struct AttentionArgs {

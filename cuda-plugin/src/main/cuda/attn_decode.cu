@@ -11,8 +11,10 @@
 // sound because every kernel lets its dependents start only after its own wait: when this one runs, all but the kernel right
 // before it (which made q, k, v) are complete, the sampler and the last token's attention among them.
 #include "attention.cuh"
+#include "cluster.cuh"
 
 #define DECODE_WARPS 8
+#define MOST_MEETING 8 // splits of a cluster
 
 template <class T> struct Eight { // 8 neighbouring elements of a cache row as they lie there
     uint4 v[sizeof(T) / 2];
@@ -86,21 +88,22 @@ __device__ __forceinline__ void bringHead(const float* src, int dim, const NormR
     __syncwarp();
 }
 
-// T: cache element; LPR: lanes that hold a head vector; GQ: query heads at once. The code is run once a phase and read from
+// T: cache element; LPR: lanes that hold a head vector; GQ: query heads at once; MEET: the splits are a cluster. The code is run once a phase and read from
 // memory as it runs, so that its length is time: what is rare is out of line or a variant of its own.
-template <class T, int LPR, int GQ, bool ODD> __device__ __forceinline__ void decode(const AttentionArgs& a, float* shared) {
+template <class T, int LPR, int GQ, bool ODD, bool MEET> __device__ __forceinline__ void decode(const AttentionArgs& a, float* shared, u64* arrived) {
     const int AT = GQ > 1 || sizeof(T) == 4 ? 2 : 4, GROUPS = 32 / LPR, NG = DECODE_WARPS * GROUPS; // positions a group takes at once; groups
     const int dim = a.headDim, ratio = a.heads / a.kvHeads, groupsOfQ = (ratio + GQ - 1) / GQ;
-    const int kvHead = blockIdx.y / groupsOfQ, q0 = (blockIdx.y % groupsOfQ) * GQ, nq = min(GQ, ratio - q0), r = blockIdx.z;
+    const int kvHead = blockIdx.y / groupsOfQ, q0 = (blockIdx.y % groupsOfQ) * GQ, nq = min(GQ, ratio - q0), r = MEET ? blockIdx.x : blockIdx.z;
+    const int split = MEET ? blockIdx.z : blockIdx.x, splits = MEET ? gridDim.z : gridDim.x;
     const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, sub = lane % LPR, e0 = sub * 8;
     const int valid = min(max(dim - e0, 0), 8);
     float* qs = shared;             // [GQ][dim], then the new key and value [2][dim]; at the end [warp][GQ][dim + 2]
     float* fresh = shared + GQ * dim;
     const Seq seq = a.b.seqs[r];    // in decode, row r is sequence r
     const int past = seq.base, length = past + 1, lo = a.window > 0 ? max(0, length - a.window) : 0, n = length - lo;
-    const int share = max((n + int(gridDim.x) - 1) / int(gridDim.x), 2048 / LPR), active = (n + share - 1) / share;
-    const bool idle = int(blockIdx.x) >= active || seq.kvFmt != a.kvFmt || past >= seq.capacity;
-    const int from = lo + blockIdx.x * share, to = min(from + share, length), cached = min(to, past);
+    const int share = max((n + splits - 1) / splits, 2048 / LPR), active = (n + share - 1) / share;
+    const bool idle = split >= active || seq.kvFmt != a.kvFmt || past >= seq.capacity;
+    const int from = lo + split * share, to = min(from + share, length), cached = min(to, past);
     T* keys = static_cast<T*>(seq.kv) + keyOffset(a, seq, kvHead);
     T* values = keys + valueDistance(a, seq);
     const int head0 = kvHead * ratio + q0;
@@ -117,6 +120,12 @@ template <class T, int LPR, int GQ, bool ODD> __device__ __forceinline__ void de
         }
     };
     load(p);
+    // split c makes outputs c * part .. of the nq * dim; what it is sent: sums [split][part], then tops and totals [split][head][2]
+    const int part = MEET ? (nq * dim + active - 1) / active : 0, own = min(part, max(0, nq * dim - split * part));
+    if (MEET) {
+        if (threadIdx.x == 0) expectBytes(arrived, active * 4 * (own + 2 * nq));
+        clusterArrive();
+    }
     Rotation rotation;
     rotation.load(a.rope, r);
     dependencyWait();
@@ -233,8 +242,10 @@ template <class T, int LPR, int GQ, bool ODD> __device__ __forceinline__ void de
         if (lane == 0) mine[h * (dim + 2)] = best, mine[h * (dim + 2) + 1] = sum[h];
     }
     __syncthreads();
-    float* work = a.work + (((long long)r * a.heads + head0) * a.splits + blockIdx.x) * (dim + 2); // next head: splits * (dim + 2)
+    float* work = a.work + (((long long)r * a.heads + head0) * a.splits + split) * (dim + 2); // next head: splits * (dim + 2)
     const long long out = (long long)r * a.ldo + head0 * dim;
+    float *sums = shared + DECODE_WARPS * GQ * (dim + 2), *tops = sums + active * part;
+    if (MEET && active > 1) clusterWait(); // every split has started
     for (int i = threadIdx.x; i < nq * dim; i += blockDim.x) {
         int h = i / dim, d = i % dim;
         float best = -INFINITY, total = 0, v = 0;
@@ -249,6 +260,13 @@ template <class T, int LPR, int GQ, bool ODD> __device__ __forceinline__ void de
         }
         if (active == 1) {
             storeAs(a.out, out + h * dim + d, a.outFmt, __fdividef(v, total));
+        } else if constexpr (MEET) {
+            const int to = i / part;
+            send(sums + split * part + i - to * part, arrived, to, v);
+            for (int c = d; c < active; c += dim) { // as a rule one thread a split
+                send(tops + (split * nq + h) * 2, arrived, c, best);
+                send(tops + (split * nq + h) * 2 + 1, arrived, c, total);
+            }
         } else {
             float* w = work + (long long)h * a.splits * (dim + 2);
             w[2 + d] = v;
@@ -256,6 +274,24 @@ template <class T, int LPR, int GQ, bool ODD> __device__ __forceinline__ void de
         }
     }
     if (active == 1) return;
+    if constexpr (MEET) {
+        awaitBytes(arrived);
+        for (int i = threadIdx.x; i < own; i += blockDim.x) {
+            const float* top = tops + (split * part + i) / dim * 2;
+            float best = -INFINITY, total = 0, v = 0;
+#pragma unroll
+            for (int c = 0; c < MOST_MEETING; c++) if (c < active) best = fmaxf(best, top[c * nq * 2]);
+#pragma unroll
+            for (int c = 0; c < MOST_MEETING; c++) {
+                if (c >= active) break;
+                const float keep = power2(top[c * nq * 2] - best);
+                total += top[c * nq * 2 + 1] * keep;
+                v += sums[c * part + i] * keep;
+            }
+            storeAs(a.out, out + split * part + i, a.outFmt, __fdividef(v, total));
+        }
+        return;
+    }
     __threadfence();
     __syncthreads();
     int* counter = a.counters + r * gridDim.y + blockIdx.y;
@@ -264,7 +300,7 @@ template <class T, int LPR, int GQ, bool ODD> __device__ __forceinline__ void de
     if (reinterpret_cast<int*>(shared)[0] != active - 1) return;
     __threadfence();
     if (threadIdx.x == 0) *counter = 0;
-    work -= (long long)blockIdx.x * (dim + 2);
+    work -= (long long)split * (dim + 2);
     for (int i = threadIdx.x; i < nq * dim; i += blockDim.x) {
         int h = i / dim, d = i % dim;
         const float* w = work + (long long)h * a.splits * (dim + 2);
@@ -282,20 +318,28 @@ template <class T, int LPR, int GQ, bool ODD> __device__ __forceinline__ void de
     }
 }
 
-template <class T, int LPR, bool ODD = false> __device__ __forceinline__ void decodeHeads(const AttentionArgs& a, float* shared) {
-    if (a.heads == a.kvHeads) decode<T, LPR, 1, ODD>(a, shared);
-    else decode<T, LPR, 2, ODD>(a, shared);
+template <class T, bool MEET, int LPR, bool ODD = false> __device__ __forceinline__ void decodeHeads(const AttentionArgs& a, float* shared, u64* arrived) {
+    if (a.heads == a.kvHeads) decode<T, LPR, 1, ODD, MEET>(a, shared, arrived);
+    else decode<T, LPR, 2, ODD, MEET>(a, shared, arrived);
 }
-template <class T> __device__ __forceinline__ void decodeDims(const AttentionArgs& a, float* shared) {
-    if (a.headDim % 8) decodeHeads<T, 32, true>(a, shared);
-    else if (a.headDim <= 64) decodeHeads<T, 8>(a, shared);
-    else if (a.headDim <= 128) decodeHeads<T, 16>(a, shared);
-    else decodeHeads<T, 32>(a, shared);
+template <class T, bool MEET> __device__ __forceinline__ void decodeDims(const AttentionArgs& a, float* shared, u64* arrived) {
+    if (a.headDim % 8) decodeHeads<T, MEET, 32, true>(a, shared, arrived);
+    else if (a.headDim <= 64) decodeHeads<T, MEET, 8>(a, shared, arrived);
+    else if (a.headDim <= 128) decodeHeads<T, MEET, 16>(a, shared, arrived);
+    else decodeHeads<T, MEET, 32>(a, shared, arrived);
 }
 
 extern "C" __global__ void __launch_bounds__(DECODE_WARPS * 32, 2) attn_decode(const __grid_constant__ AttentionArgs a) {
     extern __shared__ float heads[]; // 8 warps * GQ * (headDim + 2) floats, GQ = 1 where heads == kvHeads, else 2
     Mark mark{a.mark};
-    if (a.kvFmt == FMT_F32) decodeDims<float>(a, heads);
-    else decodeDims<__half>(a, heads);
+    if (a.kvFmt == FMT_F32) decodeDims<float, false>(a, heads, nullptr);
+    else decodeDims<__half, false>(a, heads, nullptr);
+}
+// The same with the splits as a cluster, which add up in distributed shared memory.
+extern "C" __global__ void __launch_bounds__(DECODE_WARPS * 32, 2) attn_decode_cluster(const __grid_constant__ AttentionArgs a) {
+    extern __shared__ float heads[]; // GQ * (headDim + 2 * splits) + splits floats more
+    __shared__ u64 arrived;
+    Mark mark{a.mark};
+    if (a.kvFmt == FMT_F32) decodeDims<float, true>(a, heads, &arrived);
+    else decodeDims<__half, true>(a, heads, &arrived);
 }

@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
     sms = prop.multiProcessorCount;
     hopper = prop.major == 9 && prop.minor == 0;
     CU(cudaStreamCreate(&stream));
+    queryClusters();
     auto part = [&](const char* name, std::function<void()> body) {
         if (argc > 1 && std::find(argv + 1, argv + argc, std::string(name)) == argv + argc) return;
         const int before = checks;

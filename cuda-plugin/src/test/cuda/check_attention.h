@@ -72,11 +72,11 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
     a.scale = 1 / sqrtf((float)D), a.causal = c.causal, a.kvOffset = kvOffset, a.inFmt = inFmt, a.outFmt = outFmt, a.kvFmt = c.kvFmt;
     if (c.norms) a.qNorm = {dqn.p, nullptr, 1e-6f, NORM_RMS, D, 0}, a.kNorm = {dkn.p, dkb.p, 1e-6f, NORM_LAYER, D, 0};
     if (c.rotary) a.rope = {cs.p, D, c.rotary, c.interleaved, c.rotary / 2};
-    Launch l = decode ? attnDecodeLaunch(a, sms) : Launch{};
+    const Launch l = decode ? attnDecodeLaunch(a, sms) : Launch{};
     Dev<float> work((size_t)rows * c.heads * std::max(a.splits, 1) * (D + 2), 0xff);
     Dev<int> counters(65536);
     a.work = work.p, a.counters = counters.p;
-    if (decode) launch(attn_decode, l, a);
+    if (decode) launch(l.cluster > 1 ? attn_decode_cluster : attn_decode, l, a);
     else {
         launch(kv_append, appendLaunch(a), a);
         launch(strict ? attn_prefill_f32 : attn_prefill, attnPrefillLaunch(a, strict), a);
@@ -155,6 +155,12 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
         report(name, compare(y, ref), limit);
     };
     verify(name);
+    for (int splits = 2; decode && hopper && splits <= 8; splits++) {
+        checks++;
+        CU(cudaMemset(dout.p, 0xff, dout.n * 4));
+        launch(attn_decode_cluster, attnMeetLaunch(a, splits), a);
+        verify(std::string(name) + " cluster " + std::to_string(splits));
+    }
     if (!decode && !strict && hopper && attnTiles(a)) {
         checks++;
         CU(cudaMemset(dout.p, 0xff, dout.n * 4));

@@ -134,18 +134,32 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
         CU(cudaMemset(dy.p, 0xff, dy.n * 4));
         l = gemmLaunch(a, sms, tf32);
     }
-    launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt, a.m), l, a);
-    verify(name);
-    if (a.best) {
+    auto verifyBest = [&](const std::string& name, unsigned blocks) {
         auto b = best.host();
-        for (int m = 0; m < c.m; m++) {
+        for (int m = 0; a.best && m < c.m; m++) {
             u64 top = 0;
-            for (unsigned i = 0; i < l.grid.x; i++) top = std::max(top, b[(size_t)m * l.grid.x + i]);
+            for (unsigned i = 0; i < blocks; i++) top = std::max(top, b[(size_t)m * blocks + i]);
             int want = 0;
             for (int n = 1; n < width; n++) if (y[(size_t)m * width + n] > y[(size_t)m * width + want]) want = n;
-            if (int(~u32(top)) != want) report(std::string(name) + ": argmax", {INFINITY, 0}, 0);
+            if (int(~u32(top)) != want) report(name + ": argmax", {INFINITY, 0}, 0);
         }
+    };
+    if (!gemm && fmt >= FMT_Q8_0 && c.m == 1 && hopper) {
+        for (int blocks : {1, 2, 4, 8}) {
+            if (blocks > a.w.ld / 128) continue;
+            checks++;
+            CU(cudaMemset(dy.p, 0xff, dy.n * 4));
+            LinearArgs b = a;
+            const Launch other = gemvQuantLaunch(b, sms, blocks);
+            launch(gemvOf(fmt, 1), other, b);
+            verify(std::string(name) + " blocks " + std::to_string(blocks));
+            verifyBest(std::string(name) + " blocks " + std::to_string(blocks), other.grid.x * other.grid.z);
+        }
+        CU(cudaMemset(dy.p, 0xff, dy.n * 4));
     }
+    launch(gemm ? gemmOf(a, sms, tf32) : gemvOf(fmt, a.m), l, a);
+    verify(name);
+    verifyBest(name, l.grid.x * l.grid.z);
 }
 
 // few: matrix-vector kernels, for up to 8 rows; many: matrix-matrix kernels.

@@ -27,12 +27,12 @@ KERNEL(repack, RepackArgs) KERNEL(embed, EmbedArgs) KERNEL(rope_angles, AnglesAr
 KERNEL(activation, ElementArgs) KERNEL(gate, ElementArgs) KERNEL(add, ElementArgs) KERNEL(permute, ElementArgs)
 KERNEL(select_rows, ElementArgs) KERNEL(rope, RopeArgs) KERNEL(pool, PoolArgs) KERNEL(sample, SampleArgs)
 KERNEL(gemv_f32, LinearArgs) KERNEL(gemv_f16, LinearArgs) KERNEL(gemv_bf16, LinearArgs)
-#define QUANT_KERNELS(F) KERNEL(gemv_##F, LinearArgs) KERNEL(gemv_##F##_many, LinearArgs)
+#define QUANT_KERNELS(F) KERNEL(gemv_##F, LinearArgs) KERNEL(gemv_##F##_two, LinearArgs) KERNEL(gemv_##F##_many, LinearArgs)
 QUANT_KERNELS(q8_0) QUANT_KERNELS(q4_0) QUANT_KERNELS(q4_1)
 KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_f32_small, LinearArgs) KERNEL(gemm_f32_few, LinearArgs) KERNEL(gemm_tf32, LinearArgs) KERNEL(gemm_f16, LinearArgs) KERNEL(gemm_bf16, LinearArgs)
 KERNEL(gemm_f16_small, LinearArgs) KERNEL(gemm_bf16_small, LinearArgs) KERNEL(gemm_tf32_small, LinearArgs)
 KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
-KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs)
+KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs) KERNEL(attn_decode_cluster, AttentionArgs)
 KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
 KERNEL(attn_few, AttentionArgs) KERNEL(attn_tiles64_appends, AttentionArgs)
 KERNEL(attn_short64, AttentionArgs) KERNEL(attn_short128, AttentionArgs)
@@ -45,8 +45,9 @@ TILES_KERNELS(f16) TILES_KERNELS(bf16) TILES_KERNELS(tf32)
 
 using LinearKernel = void (*)(LinearArgs);
 inline LinearKernel gemvOf(int fmt, int m) {
-    LinearKernel plain[] = {gemv_f32, gemv_f16, gemv_bf16, gemv_q8_0, gemv_q4_0, gemv_q4_1}, many[] = {gemv_q8_0_many, gemv_q4_0_many, gemv_q4_1_many};
-    return fmt >= FMT_Q8_0 && m > 2 ? many[fmt - FMT_Q8_0] : plain[fmt];
+    LinearKernel plain[] = {gemv_f32, gemv_f16, gemv_bf16, gemv_q8_0, gemv_q4_0, gemv_q4_1}, many[] = {gemv_q8_0_many, gemv_q4_0_many, gemv_q4_1_many},
+                 two[] = {gemv_q8_0_two, gemv_q4_0_two, gemv_q4_1_two};
+    return fmt >= FMT_Q8_0 && m > 1 ? (m > 2 ? many : two)[fmt - FMT_Q8_0] : plain[fmt];
 }
 inline LinearKernel strictOf(int kind) { return kind == 0 ? gemm_f32 : kind == 1 ? gemm_f32_small : gemm_f32_few; }
 inline LinearKernel gemmOf(const LinearArgs& a, int sm, bool tf32) {
@@ -79,6 +80,21 @@ template <class A> void launch(void (*kernel)(A), Launch l, const A& a) {
     at[1].val.clusterDim.x = at[1].val.clusterDim.y = 1, at[1].val.clusterDim.z = l.cluster;
     c.attrs = at, c.numAttrs = l.cluster > 1 ? 2 : 1;
     CU(cudaLaunchKernelEx(&c, kernel, a));
+}
+
+inline void queryClusters() {
+    for (int c = 2; c <= 8; c++) {
+        cudaLaunchConfig_t config = {};
+        cudaLaunchAttribute at[1];
+        at[0].id = cudaLaunchAttributeClusterDimension;
+        at[0].val.clusterDim.x = at[0].val.clusterDim.y = 1, at[0].val.clusterDim.z = c;
+        config.gridDim = dim3(1, 1, c), config.blockDim = dim3(256), config.dynamicSmemBytes = 16384, config.attrs = at, config.numAttrs = 1;
+        if (cudaOccupancyMaxActiveClusters(&clusterLimit[c], (const void*)attn_decode_cluster, &config)) clusterLimit[c] = 0, cudaGetLastError();
+    }
+}
+inline void launchAttnDecode(AttentionArgs& a, int sm, int reach = 4096) {
+    const Launch l = attnDecodeLaunch(a, sm, reach);
+    launch(l.cluster > 1 ? attn_decode_cluster : attn_decode, l, a);
 }
 
 // The copy engine's view of a row-major matrix: boxes of 128 bytes x `boxRows`, zeros outside.

@@ -8,10 +8,31 @@ struct Launch { dim3 grid; int block; size_t shared; int cluster = 1; /* blocks 
 inline int roundUp(int a, int b) { return (a + b - 1) / b * b; }
 inline int ceilDiv(int a, int b) { return (a + b - 1) / b; }
 
-// Fills kSlices. Two blocks of 8 warps an SM; enough rows or slices for every warp, and an equal number of
+// Clusters of so many blocks of 256 threads that run at once, two blocks an SM; zeros where there are none. Those of four blocks
+// or more cannot fill the card: its parts have odd numbers of SMs.
+inline int clusterLimit[9];
+
+// One row of x and weights in blocks: gemv_q8_0, gemv_q4_0, gemv_q4_1. A cluster shares the columns, and clusters the rows, of which
+// each has kSlices whole tiles or one more. Four blocks where x is long, and an eighth fewer than there is room for, so that the
+// next launch's start meanwhile; but two, and all, where rows are many: bytes are what counts then.
+inline Launch gemvQuantLaunch(LinearArgs& a, int sm, int blocks = 0) {
+    const int units = ceilDiv(a.w.n, 16), columns = a.w.ld / 128;
+    if (!blocks) blocks = columns < 16 || !clusterLimit[4] ? 1 : units <= 32 * (clusterLimit[4] * 7 / 8) ? 4 : 2;
+    const int atOnce = blocks == 1 ? 2 * sm : blocks == 2 ? clusterLimit[2] : clusterLimit[blocks] * 7 / 8;
+    const int clusters = std::min(units, atOnce * ceilDiv(units, 128 * atOnce));
+    a.kSlices = units / clusters;
+    size_t most = 0;
+    for (int rows : {a.kSlices, ceilDiv(units, clusters)}) {
+        const size_t bytes = 64 * (roundUp(rows, blocks) + rows * (rows < 8 ? 8 : 2));
+        most = std::max(most, bytes);
+    }
+    return {dim3(clusters, 1, blocks), 256, most + size_t(ceilDiv(columns, blocks)) * (a.w.fmt == FMT_Q4_1 ? 416 : 400), blocks};
+}
+// Fills kSlices: warps that share a row. Two blocks of 8 warps an SM; enough rows or slices for every warp, and an equal number of
 // rounds for each.
 inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0) {
     const bool quant = a.w.fmt >= FMT_Q8_0;
+    if (quant && a.m == 1) return gemvQuantLaunch(a, sm, slices);
     const int perRow = quant ? 3 * a.w.ld + a.w.ld / 8 * (a.w.fmt == FMT_Q4_1 ? 2 : 1) : 4 * a.w.ld;
     int mt = a.m >= 3 ? 4 : a.m;
     while (mt > 1 && mt * perRow > 200 * 1024) mt /= 2;
@@ -151,11 +172,21 @@ inline Plan gemmPlan(const LinearArgs& a, int sm) {
 // Quantized matrices are expanded to f16 first.
 inline Launch expandLaunch(const Weight& w) { return {dim3(ceilDiv(w.ld, 1024), ceilDiv(w.n, 16)), 256, 0}; }
 
-// reach: positions, rounded up, as Shape.reach has it
+// reach: positions, rounded up, as Shape.reach has it. attn_decode_cluster where a cluster has room for more than three
+// quarters of the splits that have work, and the card for all clusters and some more.
+inline Launch attnMeetLaunch(AttentionArgs& a, int splits) {
+    const int ratio = a.heads / a.kvHeads, gq = ratio == 1 ? 1 : 2, D = a.headDim;
+    a.splits = splits;
+    return {dim3(a.b.nRows, a.kvHeads * ceilDiv(ratio, 2), splits), 256, 4 * size_t(gq * 8 * (D + 2) + gq * (D + 2 * splits) + splits), splits};
+}
 inline Launch attnDecodeLaunch(AttentionArgs& a, int sm, int reach = 4096) {
-    int ratio = a.heads / a.kvHeads, gq = ratio == 1 ? 1 : 2, y = a.kvHeads * ceilDiv(ratio, 2);
-    a.splits = std::max(1, std::min({64, 2 * sm / (y * a.b.nRows), reach / 64}));
-    return {dim3(a.splits, y, a.b.nRows), 256, size_t(gq) * 8 * (a.headDim + 2) * 4};
+    const int ratio = a.heads / a.kvHeads, gq = ratio == 1 ? 1 : 2, y = a.kvHeads * ceilDiv(ratio, 2), rows = a.b.nRows, D = a.headDim;
+    a.splits = std::max(1, std::min({64, 2 * sm / (y * rows), reach / 64}));
+    const int share = D % 8 ? 64 : D <= 64 ? 256 : D <= 128 ? 128 : 64, busy = std::min(a.splits, ceilDiv(reach, share));
+    for (int c = std::min(8, busy); c > 1 && 4 * c > 3 * busy; c--) {
+        if (clusterLimit[c] * 7 / 8 >= y * rows) return attnMeetLaunch(a, c);
+    }
+    return {dim3(a.splits, y, rows), 256, size_t(gq) * 8 * (D + 2) * 4};
 }
 // Head sizes are padded to one of these in shared memory.
 inline int paddedHead(int dim) { return dim <= 64 ? 64 : dim <= 96 ? 96 : dim <= 128 ? 128 : 256; }

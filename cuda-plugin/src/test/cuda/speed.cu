@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     CU(cudaGetDeviceProperties(&prop, 0));
     sms = prop.multiProcessorCount;
     CU(cudaStreamCreate(&stream));
+    queryClusters();
     auto want = [&](const char* s) {
         if (argc == 1) return strncmp(s, "calibrate", 9) != 0;
         for (int i = 1; i < argc; i++) if (!strcmp(argv[i], s)) return true;

@@ -61,7 +61,7 @@ struct Decoder {
         if (residual) a.residual = y;
         if (wantBest) a.best = best.p;
         Launch l = gemvLaunch(a, sms);
-        lastGrid = l.grid.x;
+        lastGrid = l.grid.x * l.grid.z;
         launch(gemvOf(fmt, a.m), l, a);
     }
     unsigned lastGrid = 0;
@@ -72,7 +72,7 @@ struct Decoder {
         a.ldq = a.ldk = a.ldv = qkvOut.n, a.ldo = m.d, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = D, a.scale = 0.125f, a.causal = 1;
         a.kvOffset = 2ll * m.kvHeads * D * layer, a.kvFmt = 1, a.work = work.p, a.counters = counters.p;
         if (m.llama) a.rope = {cs.p, D, D, 0, D / 2};
-        launch(attn_decode, attnDecodeLaunch(a, sms, reach), a);
+        launchAttnDecode(a, sms, reach);
     }
     void token() {
         SampleArgs s = {};
@@ -134,12 +134,13 @@ static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated
     a.w = w[0]->w, a.x = x.p, a.y = y.p, a.m = 1, a.ldx = roundUp(k, 64), a.ldy = a.ldr = n, a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.bias = vec.p;
     if (norm) a.norm = {vec.p, vec.p, 1e-5f, NORM_LAYER, k, 0};
     Launch rule = gemvLaunch(a, sms);
-    R ruled = {0, a.kSlices, (int)rule.grid.x};
+    R ruled = {0, quant ? rule.cluster : a.kSlices, (int)rule.grid.x};
     for (int ks = 1; ks <= 8; ks *= 2) {
         if (ks > 1 && ks * (quant ? 128 : 256) > 2 * k) continue;
         Launch l = gemvLaunch(a, sms, ks);
+        const int named = quant ? l.cluster : ks;
         float ms = timeGraph([&] { again([&](int i) { a.w = w[i]->w; launch(gemvOf(fmt, a.m), l, a); }); }, 10, 1) / 12;
-        all.push_back({ms * 1e3f, ks, (int)l.grid.x});
+        all.push_back({ms * 1e3f, named, (int)l.grid.x});
     }
     std::sort(all.begin(), all.end(), [](R p, R q) { return p.us < q.us; });
     printf("sweep %-16s %-5s n %6d k %5d %6.2f us of bytes:", what, fmtName(fmt), n, k, w[0]->bytes / readRoof / 1e3);

@@ -4,6 +4,7 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Value;
+import dev.millrace.cuda.driver.Geometry;
 
 /**
  * Attention, over the cache or, in encoders, over the batch. Single tokens, and slices of few, take one launch that
@@ -41,9 +42,10 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
     private void cached(Emission e, KvFormat kv) {
         if (e.shape().singles()) {
             int rows = e.shape().rows();
-            int splits = e.machine().rules().splits(e.shape().reach(), rows, headGroups(op));
-            write(e, kv, splits);
-            e.launch("attn_decode", e.machine().rules().attentionOfOne(op, rows, headGroups(op), splits));
+            Geometry g = e.machine().rules().attentionOfOne(op, rows, e.shape().reach());
+            boolean meet = g.cluster() > 1;
+            write(e, kv, meet ? g.gridZ() : g.gridX());
+            e.launch(meet ? "attn_decode_cluster" : "attn_decode", g);
             return;
         }
         LaunchRules.Attend plain = plain(e, kv)

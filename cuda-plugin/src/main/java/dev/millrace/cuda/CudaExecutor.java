@@ -34,10 +34,12 @@ final class CudaExecutor implements Executor {
         this.gpu = gpu;
         this.device = device;
         this.kernels = kernels;
+        boolean tiles = gpu.capability() == 90 && TensorMaps.available() && GpuStream.knowsClusters();
         this.rules = new LaunchRules(
                 gpu.multiprocessors(),
                 gpu.sharedBytesPerBlock(),
-                gpu.capability() == 90 && TensorMaps.available() && GpuStream.knowsClusters());
+                tiles,
+                tiles ? LaunchRules.clustersOf(kernels.get("attn_decode_cluster")::clustersAtOnce) : LaunchRules.NO_CLUSTERS);
         this.strict = strict;
     }
 

@@ -4,6 +4,7 @@ import dev.millrace.core.graph.Op;
 import dev.millrace.cuda.driver.Geometry;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.ToIntFunction;
 
 /** How many blocks and threads each kernel gets, as the comments of {@code abi.cuh} say. */
 final class LaunchRules {
@@ -19,8 +20,18 @@ final class LaunchRules {
     private static final int THREADS = 256;
     private static final int WARPS = THREADS / 32;
 
-    /** Columns up to which two blocks stage the input faster than one of twice the threads. */
+    /** Columns up to which warps of a block of several input rows take more tiles of a row each. */
     private static final int NARROW = 2048;
+
+    /** Column tiles of a block format from which four blocks share them. */
+    private static final int SHARED_COLUMNS = 16;
+
+    /** Row tiles of a cluster: the most that its sums have room for, and those from which bytes are what counts. */
+    private static final int MOST_ROW_TILES = 128;
+    private static final int MANY_ROW_TILES = 32;
+
+    /** Row tiles up to which every warp of a block has a place for its part of the sums of each. */
+    private static final int FEW_ROW_TILES = 7;
 
     /** Rows of a tile of a product. */
     static final int TILE = 128;
@@ -79,18 +90,40 @@ final class LaunchRules {
     private static final int ROWS_OF_A_WARP = 2;
     private static final int COLUMN_TILE = 128;
 
+    /** Of a device without clusters. */
+    static final int[] NO_CLUSTERS = new int[MOST_CLUSTER + 1];
+
+    private static final int CLUSTER_SHARED = 16 * 1024;
+
     private final int multiprocessors;
     private final int sharedLimit;
     private final boolean tiles;
+    private final int[] clusters;
 
     /**
      * @param sharedBytesPerBlock the most shared memory that the device gives a block
      * @param tiles whether it has a copy engine and matrix units of compute capability 9.0
+     * @param clusters at n, how many clusters of n blocks of decoding run at once, as {@link #clustersOf} asks
      */
-    LaunchRules(int multiprocessors, int sharedBytesPerBlock, boolean tiles) {
+    LaunchRules(int multiprocessors, int sharedBytesPerBlock, boolean tiles, int[] clusters) {
         this.multiprocessors = multiprocessors;
         this.tiles = tiles;
+        this.clusters = clusters.clone();
         this.sharedLimit = Math.min(MOST_SHARED, sharedBytesPerBlock - STATIC_SHARED);
+    }
+
+    /**
+     * How many clusters of 2, 3, ... blocks of decoding run at once. Multiprocessors lie in groups of odd numbers, so that
+     * larger clusters leave some idle: of an H200's 264 blocks 248 in clusters of four.
+     *
+     * @param atOnce asks the device about a launch
+     */
+    static int[] clustersOf(ToIntFunction<Geometry> atOnce) {
+        int[] clusters = new int[MOST_CLUSTER + 1];
+        for (int n = 2; n <= MOST_CLUSTER; n++) {
+            clusters[n] = atOnce.applyAsInt(new Geometry(1, 1, n, THREADS, CLUSTER_SHARED, n));
+        }
+        return clusters;
     }
 
     int multiprocessors() {
@@ -101,7 +134,7 @@ final class LaunchRules {
      * A matrix-vector launch.
      *
      * @param kernel its name
-     * @param slices warps that share a row
+     * @param slices warps that share a row; for one input row and a block format, the whole row tiles of each cluster
      */
     record Vector(String kernel, Geometry geometry, int slices) {}
 
@@ -109,8 +142,12 @@ final class LaunchRules {
      * Two blocks of 8 warps a multiprocessor, with as many rounds for each. A warp takes two rows of a plain format, or
      * a tile of a block format; warps share rows that are longer than 8 steps of 32 vectors, and tiles while there are
      * too few of them to have one each; where they are many and short, a warp takes as many of a row as it loads ahead twice.
+     * For one row of input and a block format see {@link #clustered}.
      */
     Vector vector(Matrix w, int m) {
+        if (w.format().quantized() && m == 1) {
+            return clustered(w);
+        }
         String kernel = "gemv_" + w.format().name().toLowerCase(Locale.ROOT);
         int slices = 1;
         int units;
@@ -125,7 +162,7 @@ final class LaunchRules {
             while (w.ld() <= NARROW && slices > 2 && columns < twoTurns * slices && units * slices / 2 >= 15 * multiprocessors) {
                 slices /= 2;
             }
-            kernel += m > 2 ? "_many" : "";
+            kernel += m > 2 ? "_many" : "_two";
         } else {
             units = Math.ceilDiv(w.rows(), ROWS_OF_A_WARP);
             int vectors = w.ld() / (w.format() == Format.F32 ? 4 : 8);
@@ -139,6 +176,32 @@ final class LaunchRules {
         int together = together(w, m);
         int groups = w.format().quantized() ? Math.ceilDiv(m, together) : 1;
         return new Vector(kernel, Geometry.of(blocks, groups, THREADS, together * sharedRow(w)), slices);
+    }
+
+    /**
+     * One input row and a block format: a cluster's blocks share the columns, clusters the rows. Four blocks where rows are long,
+     * and an eighth fewer clusters than there is room for, so that the next launch's start meanwhile; but two, and all of them, where
+     * rows are many.
+     */
+    private Vector clustered(Matrix w) {
+        int units = Math.ceilDiv(w.rows(), Format.ROW_TILE);
+        int columns = w.ld() / COLUMN_TILE;
+        int fours = clusters[4] * 7 / 8;
+        int blocks = columns < SHARED_COLUMNS || fours == 0 ? 1 : units <= MANY_ROW_TILES * fours ? 4 : 2;
+        int atOnce = blocks == 1 ? 2 * multiprocessors : blocks == 2 ? Math.max(1, clusters[2]) : fours;
+        int count = Math.min(units, atOnce * Math.ceilDiv(units, MOST_ROW_TILES * atOnce));
+        int rows = units / count;
+        int sums = Math.max(sumsOf(rows, blocks), sumsOf(Math.ceilDiv(units, count), blocks));
+        int column = sharedRow(w) / columns;
+        String kernel = "gemv_" + w.format().name().toLowerCase(Locale.ROOT);
+        int shared = sums + Math.ceilDiv(columns, blocks) * column;
+        return new Vector(kernel, new Geometry(count, 1, blocks, THREADS, shared, blocks), rows);
+    }
+
+    /** Bytes of shared memory for the sums of so many row tiles. */
+    private static int sumsOf(int rows, int blocks) {
+        int ofWarps = rows * (rows <= FEW_ROW_TILES ? WARPS : 2);
+        return Float.BYTES * Format.ROW_TILE * (Math.ceilDiv(rows, blocks) * blocks + ofWarps);
     }
 
     /** Bytes of shared memory for a row of x: floats, or three bytes each with a scale and, q4_1, a sum a block. */
@@ -162,7 +225,7 @@ final class LaunchRules {
      * Parts of the context that blocks of the single-token attention share out; parts below 64 positions cost more to put
      * together than they save.
      */
-    int splits(int reach, int rows, int headGroups) {
+    private int splits(int reach, int rows, int headGroups) {
         return Math.clamp(Math.min(2 * multiprocessors / (headGroups * rows), reach / 64), 1, 64);
     }
 
@@ -370,9 +433,29 @@ final class LaunchRules {
         return Float.BYTES * (exact ? Math.max(shared, 4 * multiprocessors * one) : shared);
     }
 
-    Geometry attentionOfOne(Op.Attention op, int rows, int headGroups, int splits) {
+    /**
+     * Attention of single tokens. The blocks that share out a context are a cluster, and neighbours in {@code z}, where one has room
+     * for more than three quarters of those that have work, and the device for all clusters and some more; else neighbours in {@code x}.
+     */
+    Geometry attentionOfOne(Op.Attention op, int rows, int reach) {
         int heads = Math.min(HEADS_PER_BLOCK, op.heads() / op.kvHeads());
-        return new Geometry(splits, headGroups, rows, THREADS, 4 * heads * WARPS * (op.headDim() + 2));
+        int groups = AttentionStep.headGroups(op);
+        int floats = heads * WARPS * (op.headDim() + 2);
+        int splits = splits(reach, rows, groups);
+        int busy = Math.min(splits, Math.ceilDiv(reach, leastShare(op.headDim())));
+        for (int n = Math.min(MOST_CLUSTER, busy); n > 1 && 4 * n > 3 * busy; n--) {
+            if (clusters[n] * 7 / 8 >= (long) groups * rows) {
+                int met = heads * (op.headDim() + 2 * n) + n;
+                return new Geometry(rows, groups, n, THREADS, Float.BYTES * (floats + met), n);
+            }
+        }
+        return new Geometry(splits, groups, rows, THREADS, Float.BYTES * floats);
+    }
+
+    /** Positions that a block takes at once: the fewer, the more lanes hold a head's vector. */
+    private static int leastShare(int headDim) {
+        int lanes = headDim % 8 != 0 || headDim > 128 ? 32 : headDim > 64 ? 16 : 8;
+        return 2048 / lanes;
     }
 
     /** The kernel for longer slices. */

@@ -121,7 +121,7 @@ record LinearStep(
         operands(e, part, 0, in, to, act, gated, add);
         e.arguments().put(best ? e.machine().best() : 0L).put(vector.slices()).put(0);
         if (best) {
-            e.bestOf(vector.geometry().gridX());
+            e.bestOf(vector.geometry().gridX() * vector.geometry().gridZ());
         }
         e.launch(vector.kernel(), vector.geometry());
     }

@@ -16,6 +16,19 @@ class LaunchRulesTest {
     /** Of compute capability 8.6, 8.9 and 12.0. */
     private static final int SHARED_OF_SMALL_CARDS = 99 * 1024;
 
+    /** How many clusters of 2 to 8 blocks of decoding one H200 ran at once, two blocks a multiprocessor. */
+    private static final int[] CLUSTERS_OF_H200 = {0, 0, 132, 79, 62, 47, 39, 32, 30};
+
+    /** Rules of a card of any size, with clusters or without. */
+    private static LaunchRules rules(Random random, int shared) {
+        int multiprocessors = 1 + random.nextInt(200);
+        boolean tiles = shared == SHARED_OF_HOPPER && random.nextBoolean();
+        int[] clusters = tiles
+                ? LaunchRules.clustersOf(g -> random.nextInt(2 * multiprocessors / g.cluster() + 1))
+                : LaunchRules.NO_CLUSTERS;
+        return new LaunchRules(multiprocessors, shared, tiles, clusters);
+    }
+
     @RepeatedTest(200)
     void vectorLaunchesCoverEveryRowWithWholeSlices(RepetitionInfo repetition) {
         long seed = repetition.getCurrentRepetition();
@@ -25,15 +38,25 @@ class LaunchRulesTest {
         int columns = format.quantized() ? 32 * (1 + random.nextInt(400)) : 1 + random.nextInt(12_000);
         int m = 1 + random.nextInt(LaunchRules.FEW);
         int shared = random.nextBoolean() ? SHARED_OF_HOPPER : SHARED_OF_SMALL_CARDS;
-        LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared, shared == SHARED_OF_HOPPER && random.nextBoolean());
+        LaunchRules rules = rules(random, shared);
         LaunchRules.Vector vector = rules.vector(new Matrix(0, 0, rows, columns, format), m);
         String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + vector;
         int warps = vector.geometry().block() / 32;
         assertThat(Kernels.index()).as(what).containsKey(vector.kernel());
         assertThat(warps).as(what).isEqualTo(8);
-        assertThat(warps % vector.slices()).as(what).isZero();
-        if (format.quantized()) {
-            assertThat(vector.kernel().endsWith("_many")).as(what + ": more than two rows of inputs").isEqualTo(m > 2);
+        if (format.quantized() && m == 1) {
+            Geometry g = vector.geometry();
+            int units = Math.ceilDiv(rows, 16);
+            int more = units - vector.slices() * g.gridX();
+            assertThat(vector.kernel()).as(what).doesNotContain("_many").doesNotContain("_two");
+            assertThat(more).as(what + ": row tiles left over, at most one a cluster").isBetween(0, g.gridX() - 1);
+            assertThat(vector.slices() + (more > 0 ? 1 : 0)).as(what + ": row tiles of a cluster").isBetween(1, 128);
+            assertThat(g.gridZ()).as(what).isEqualTo(g.cluster()).isIn(1, 2, 4).isLessThanOrEqualTo(Math.ceilDiv(columns, 128));
+        } else {
+            assertThat(warps % vector.slices()).as(what).isZero();
+        }
+        if (format.quantized() && m > 1) {
+            assertThat(vector.kernel()).as(what + ": more rows of inputs").endsWith(m > 2 ? "_many" : "_two");
             assertThat(vector.slices()).as(what + ": every warp has columns").isLessThanOrEqualTo(Math.ceilDiv(columns, 128));
         }
         assertThat(vector.geometry().gridX()).as(what).isPositive();
@@ -41,13 +64,30 @@ class LaunchRulesTest {
     }
 
     @Test
-    void warpsShareLongRowsOfBlockFormats() {
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+    void clustersShareTheColumnsOfOneLongRowOfBlockFormats() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
         LaunchRules.Vector down = rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1);
         assertThat(down.kernel()).isEqualTo("gemv_q4_0");
+        assertThat(down.geometry().cluster()).isEqualTo(4);
+        assertThat(down.geometry().gridX()).as("an eighth of the room for clusters stays free").isEqualTo(62 * 7 / 8);
+        assertThat(down.slices()).isEqualTo(256 / 54);
+        LaunchRules.Vector head = rules.vector(new Matrix(0, 0, 128_256, 2048, Format.Q4_0), 1);
+        assertThat(head.geometry().cluster()).isEqualTo(2);
+        assertThat(head.geometry().gridX()).as("all of the card").isEqualTo(132);
+        LaunchRules.Vector small = rules.vector(new Matrix(0, 0, 2304, 768, Format.Q8_0), 1);
+        assertThat(small.geometry().cluster()).isEqualTo(1);
+        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        assertThat(others.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1).geometry().cluster()).isEqualTo(1);
+    }
+
+    @Test
+    void warpsShareLongRowsOfBlockFormatsWhereInputsAreSeveral() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
+        LaunchRules.Vector down = rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 2);
+        assertThat(down.kernel()).isEqualTo("gemv_q4_0_two");
         assertThat(down.geometry().gridX()).isEqualTo(256);
         assertThat(down.slices()).isEqualTo(8);
-        LaunchRules.Vector up = rules.vector(new Matrix(0, 0, 16384, 2048, Format.Q4_0), 1);
+        LaunchRules.Vector up = rules.vector(new Matrix(0, 0, 16384, 2048, Format.Q4_0), 2);
         assertThat(up.slices()).isEqualTo(2);
         assertThat(rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 3).kernel()).isEqualTo("gemv_q4_0_many");
     }
@@ -62,7 +102,7 @@ class LaunchRulesTest {
         int m = 9 + random.nextInt(2000);
         boolean strict = random.nextBoolean();
         int shared = random.nextBoolean() ? SHARED_OF_HOPPER : SHARED_OF_SMALL_CARDS;
-        LaunchRules rules = new LaunchRules(1 + random.nextInt(200), shared, shared == SHARED_OF_HOPPER && random.nextBoolean());
+        LaunchRules rules = rules(random, shared);
         boolean gated = random.nextBoolean();
         LaunchRules.Product product = rules.product(new Matrix(0, 0, rows, columns, format), m, gated, strict);
         Geometry g = product.geometry();
@@ -128,25 +168,25 @@ class LaunchRulesTest {
 
     @Test
     void strictProductsOfFewTokensTakeSmallTilesAndShareThem() {
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
         LaunchRules.Product o = rules.product(new Matrix(0, 0, 768, 768, Format.F32), 128, false, true);
         assertThat(o.kernel()).isEqualTo("gemm_f32_few");
         assertThat(o.geometry().gridX()).isEqualTo(132);
         assertThat(o.shares()).as("all of its tiles").isEqualTo(48);
         LaunchRules.Product head = rules.product(new Matrix(0, 0, 50257, 1280, Format.F32), 1024, false, true);
         assertThat(head.kernel()).isEqualTo("gemm_f32");
-        LaunchRules others = new LaunchRules(80, SHARED_OF_SMALL_CARDS, false);
+        LaunchRules others = new LaunchRules(80, SHARED_OF_SMALL_CARDS, false, LaunchRules.NO_CLUSTERS);
         assertThat(others.product(new Matrix(0, 0, 768, 768, Format.F32), 128, false, true).kernel()).isEqualTo("gemm_f32");
     }
 
     @Test
     void shortPromptsTakeSmallTilesAndLongOnesLargeOnes() {
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
         Matrix down = new Matrix(0, 0, 2048, 8192, Format.BF16);
         assertThat(rules.product(down, 16, false, false).kernel()).isEqualTo("gemm_bf16_short32");
         assertThat(rules.product(down, 512, false, false).kernel()).startsWith("gemm_bf16_tiles");
         assertThat(rules.product(new Matrix(0, 0, 2304, 768, Format.Q4_0), 128, false, false).kernel()).startsWith("gemm_f16_short");
-        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false);
+        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
         assertThat(others.product(down, 16, false, false).kernel()).isEqualTo("gemm_bf16_small");
         assertThat(others.product(new Matrix(0, 0, 2304, 768, Format.Q4_0), 128, false, false).kernel()).isEqualTo("gemm_q4_0");
     }
@@ -155,7 +195,7 @@ class LaunchRulesTest {
     void expandingCoversAMatrixInPartsThatEndAtTilesOfEveryWidth(RepetitionInfo repetition) {
         long seed = repetition.getCurrentRepetition();
         Random random = new Random(seed);
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
         Matrix w = new Matrix(0, 0, 1 + random.nextInt(200_000), 32 * (1 + random.nextInt(400)), Format.Q4_0);
         int step = rules.expandedRows(w);
         String what = "seed " + seed + ": " + w + ": " + step;
@@ -171,8 +211,8 @@ class LaunchRulesTest {
 
     @Test
     void plainAttentionRunsInSmallBlocksUntilTheyReadTooManyKeys() {
-        LaunchRules hopper = new LaunchRules(132, SHARED_OF_HOPPER, true);
-        LaunchRules others = new LaunchRules(108, SHARED_OF_HOPPER, false);
+        LaunchRules hopper = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
+        LaunchRules others = new LaunchRules(108, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
         Op.Attention gpt2 = new Op.Attention(0, 12, 12, 64, 1, true, 0);
         LaunchRules.Attend few = hopper.plainAttention(gpt2, 0, 130, 3);
         assertThat(few.kernel()).isEqualTo("attn_few");
@@ -189,7 +229,7 @@ class LaunchRulesTest {
 
     @Test
     void attentionFitsForEveryHeadSize() {
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
         for (int dim = 1; dim <= LaunchRules.MOST_HEAD_DIM; dim++) {
             for (int ratio : new int[] {1, 2, 3, 7, 8, 12}) {
                 Op.Attention op = new Op.Attention(0, 2 * ratio, 2, dim, 1, true, 0);
@@ -201,19 +241,36 @@ class LaunchRulesTest {
                 }
                 int groups = AttentionStep.headGroups(op);
                 assertThat(groups * LaunchRules.HEADS_PER_BLOCK).isGreaterThanOrEqualTo(op.heads());
-                int splits = rules.splits(1024, 1, groups);
-                assertThat(splits).isBetween(1, 64);
-                assertThat(rules.attentionOfOne(op, 1, groups, splits).sharedBytes())
-                        .isLessThanOrEqualTo(SHARED_OF_HOPPER);
+                for (int reach : new int[] {128, 1024, 8192}) {
+                    Geometry g = rules.attentionOfOne(op, 1, reach);
+                    assertThat(g.cluster() > 1 ? g.gridZ() : g.gridX()).isBetween(1, 64);
+                    assertThat(g.gridY()).isEqualTo(groups);
+                    assertThat(g.sharedBytes()).isLessThanOrEqualTo(SHARED_OF_HOPPER);
+                }
             }
         }
     }
 
     @Test
     void aContextIsSplitNoFinerThanItIsLong() {
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true);
-        assertThat(rules.splits(128, 1, 1)).isEqualTo(2);
-        assertThat(rules.splits(4096, 1, 1)).isEqualTo(64);
-        assertThat(rules.splits(4096, 500, 32)).isEqualTo(1);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        Op.Attention one = new Op.Attention(0, 1, 1, 64, 1, true, 0);
+        assertThat(rules.attentionOfOne(one, 1, 128).gridX()).isEqualTo(2);
+        assertThat(rules.attentionOfOne(one, 1, 4096).gridX()).isEqualTo(64);
+        Op.Attention many = new Op.Attention(0, 32, 32, 64, 1, true, 0);
+        assertThat(rules.attentionOfOne(many, 500, 4096).gridX()).isEqualTo(1);
+    }
+
+    @Test
+    void splitsThatFitTheCardAsClustersMeetInOne() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
+        Op.Attention grouped = new Op.Attention(0, 32, 8, 64, 1, true, 0);
+        Geometry meet = rules.attentionOfOne(grouped, 1, 2048);
+        assertThat(meet.cluster()).isEqualTo(8).isEqualTo(meet.gridZ());
+        assertThat(rules.attentionOfOne(grouped, 1, 256).cluster()).as("one share has all of it").isEqualTo(1);
+        Op.Attention wide = new Op.Attention(0, 32, 32, 128, 1, true, 0);
+        Geometry apart = rules.attentionOfOne(wide, 1, 2048);
+        assertThat(apart.cluster()).as("32 clusters of 8 would not run at once").isEqualTo(1);
+        assertThat(apart.gridX()).isEqualTo(8);
     }
 }

@@ -36,6 +36,11 @@ public final class Kernel {
         }
     }
 
+    /** How many clusters of a launch the device runs at once; 0 where the driver cannot say. */
+    public int clustersAtOnce(Geometry g) {
+        return LaunchEx.clusters(function.address(), g);
+    }
+
     /** Registers a thread uses. */
     public int registers() {
         int[] value = new int[1];

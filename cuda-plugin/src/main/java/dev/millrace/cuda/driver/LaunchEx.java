@@ -4,10 +4,12 @@ import dev.millrace.core.MillraceException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
+import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.Collections;
 
 /**
  * {@code cuLaunchKernelEx}, which JCuda 12.6 lacks, through java.lang.foreign in the same context: a launch that may
@@ -21,7 +23,8 @@ final class LaunchEx {
     private static final int CLUSTER_DIMENSION = 4;
     private static final int PROGRAMMATIC_STREAM_SERIALIZATION = 6;
     private static final int ATTRIBUTE_BYTES = 72;
-    private static final MethodHandle CALL = find();
+    private static final MethodHandle CALL = find("cuLaunchKernelEx", 4);
+    private static final MethodHandle CLUSTERS = find("cuOccupancyMaxActiveClusters", 3);
 
     private final MemorySegment config;
     private final MemorySegment attributes;
@@ -39,6 +42,24 @@ final class LaunchEx {
         config.set(ValueLayout.ADDRESS, 40, attributes);
     }
 
+    /** How many clusters of a launch the device runs at once; 0 where the driver cannot say. */
+    static int clusters(long function, Geometry g) {
+        if (CLUSTERS == null) {
+            return 0;
+        }
+        try (Arena arena = Arena.ofConfined()) {
+            LaunchEx query = new LaunchEx(arena, 0);
+            query.describe(g);
+            MemorySegment count = arena.allocate(ValueLayout.JAVA_INT);
+            int code = (int) CLUSTERS.invokeExact(count, MemorySegment.ofAddress(function), query.config);
+            return code == 0 ? count.get(ValueLayout.JAVA_INT, 0) : 0;
+        } catch (RuntimeException | Error e) {
+            throw e;
+        } catch (Throwable e) {
+            throw new MillraceException("CUDA: cuOccupancyMaxActiveClusters could not be called: " + e, e);
+        }
+    }
+
     /** Links the call on a thread of its own, which takes a tenth of a second of a start. */
     static void prepare() {
         Thread.ofPlatform().daemon().name("cuda launch").start(LaunchEx::available);
@@ -48,7 +69,7 @@ final class LaunchEx {
         return CALL != null;
     }
 
-    int launch(long function, Geometry g, MemorySegment parameters) {
+    private void describe(Geometry g) {
         config.set(ValueLayout.JAVA_INT, 0, g.gridX());
         config.set(ValueLayout.JAVA_INT, 4, g.gridY());
         config.set(ValueLayout.JAVA_INT, 8, g.gridZ());
@@ -58,6 +79,10 @@ final class LaunchEx {
         config.set(ValueLayout.JAVA_INT, 24, g.sharedBytes());
         attributes.set(ValueLayout.JAVA_INT, ATTRIBUTE_BYTES + 16, g.cluster());
         config.set(ValueLayout.JAVA_INT, 48, g.cluster() > 1 ? 2 : 1);
+    }
+
+    int launch(long function, Geometry g, MemorySegment parameters) {
+        describe(g);
         try {
             return (int) CALL.invokeExact(config, MemorySegment.ofAddress(function), parameters, MemorySegment.NULL);
         } catch (RuntimeException | Error e) {
@@ -67,18 +92,13 @@ final class LaunchEx {
         }
     }
 
-    private static MethodHandle find() {
+    /** A call that takes so many pointers; null where the driver has none of that name. */
+    private static MethodHandle find(String name, int pointers) {
+        MemoryLayout[] parameters = Collections.nCopies(pointers, ValueLayout.ADDRESS).toArray(MemoryLayout[]::new);
         return SymbolLookup.libraryLookup(Libcuda.name(), Arena.global())
-                .find("cuLaunchKernelEx")
+                .find(name)
                 .map(symbol -> Linker.nativeLinker()
-                        .downcallHandle(
-                                symbol,
-                                FunctionDescriptor.of(
-                                        ValueLayout.JAVA_INT,
-                                        ValueLayout.ADDRESS,
-                                        ValueLayout.ADDRESS,
-                                        ValueLayout.ADDRESS,
-                                        ValueLayout.ADDRESS)))
+                        .downcallHandle(symbol, FunctionDescriptor.of(ValueLayout.JAVA_INT, parameters)))
                 .orElse(null);
     }
 }
