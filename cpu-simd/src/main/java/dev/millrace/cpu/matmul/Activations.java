@@ -15,6 +15,12 @@ public final class Activations implements AutoCloseable {
     /** Columns of a panel that are unpacked at a time. */
     static final int COLUMNS = 512;
 
+    /**
+     * Panels that many tokens are multiplied with together, so that the tokens come from memory, or from a cache that all cores
+     * share, once for all of these panels.
+     */
+    static final int PANELS = 8;
+
     /** Up to so many tokens are multiplied with panels as they are; more of them in blocks, with unpacked ones. */
     private static final int FEW_FLOATS = 16;
 
@@ -34,7 +40,7 @@ public final class Activations implements AutoCloseable {
 
     private final Arena arena = Arena.ofShared();
     private final long scratch;
-    private final float[][] tiles;
+    private final float[][][] tiles;
 
     /**
      * @param maxTokens most tokens in a product
@@ -48,8 +54,8 @@ public final class Activations implements AutoCloseable {
         blocks = maxTokens > FEW_FLOATS && forms.contains(Form.FLOATS) ? new float[Math.multiplyExact(padded, maxInputs)] : null;
         scaledBlocks = maxTokens > FEW_SCALED && forms.contains(Form.SCALED) ? new ScaledBlocks(padded, maxInputs, workers) : null;
         nibbles = forms.contains(Form.NIBBLES) ? new NibbleFactors(padded, maxInputs) : null;
-        scratch = arena.allocate(panelBytes() * workers, 64).address();
-        tiles = new float[2 * workers][padded * Panel.ROWS];
+        scratch = arena.allocate(PANELS * panelBytes() * workers, 64).address();
+        tiles = new float[2 * workers][PANELS][padded * Panel.ROWS];
     }
 
     /** Bytes it holds. */
@@ -57,8 +63,8 @@ public final class Activations implements AutoCloseable {
         return (blocks == null ? 0 : 4L * blocks.length)
                 + (scaledBlocks == null ? 0 : scaledBlocks.bytes())
                 + (nibbles == null ? 0 : nibbles.bytes())
-                + panelBytes() * tiles.length / 2
-                + 4L * tiles.length * tiles[0].length;
+                + PANELS * panelBytes() * tiles.length / 2
+                + 4L * tiles.length * PANELS * tiles[0][0].length;
     }
 
     @Override
@@ -75,18 +81,18 @@ public final class Activations implements AutoCloseable {
         };
     }
 
-    /** Address of a worker's space for {@link #COLUMNS} unpacked columns of a panel. */
-    long panel(int worker) {
-        return scratch + worker * panelBytes();
+    /** Address of a worker's space for {@link #COLUMNS} unpacked columns of one of {@link #PANELS} panels. */
+    long panel(int worker, int i) {
+        return scratch + (PANELS * worker + i) * panelBytes();
     }
 
-    /** A worker's space for the sums of a panel for all tokens: [token][row of the panel]. */
-    float[] tile(int worker) {
+    /** A worker's space for the sums of {@link #PANELS} panels for all tokens: [panel][token][row of the panel]. */
+    float[][] tiles(int worker) {
         return tiles[2 * worker];
     }
 
-    /** The same for a second panel. */
-    float[] secondTile(int worker) {
+    /** The same for as many other panels. */
+    float[][] secondTiles(int worker) {
         return tiles[2 * worker + 1];
     }
 

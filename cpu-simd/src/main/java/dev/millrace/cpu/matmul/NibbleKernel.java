@@ -31,8 +31,11 @@ final class NibbleKernel {
     /** Blocks of 32 columns that are taken at a time. */
     static final int BLOCKS = 16;
 
-    /** Bytes of work space: the scales of {@link #BLOCKS} blocks as floats, and sums of as many for four tokens. */
-    static final int SCRATCH = BLOCKS * (2 + 2 * TOKENS) * F_BYTES;
+    /** Bytes of the scales of {@link #BLOCKS} blocks as floats. */
+    private static final int SCALES = BLOCKS * 2 * F_BYTES;
+
+    /** Bytes of work space: scales of the panels, and sums of {@link #BLOCKS} blocks for four tokens. */
+    static final int SCRATCH = Activations.PANELS * SCALES + BLOCKS * 2 * TOKENS * F_BYTES;
 
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
@@ -43,22 +46,29 @@ final class NibbleKernel {
     private NibbleKernel() {}
 
     /**
-     * Sums of all tokens: [token][row of the panel].
+     * Sums of {@code panels} panels, at most {@link Activations#PANELS}, {@code bytes} apart: [panel][token][row of the panel].
+     * A token's factors are multiplied with all of them while they are in the nearest cache.
      *
      * @param scratch address of {@link #SCRATCH} bytes
      */
-    static void multiply(long panel, int groups, NibbleFactors x, int tokens, float[] sums, long scratch) {
-        float factor = Halves.factor(panel) / NibbleFactors.SCALE;
-        long results = scratch + 2L * BLOCKS * F_BYTES;
+    static void multiply(
+            long panel, long bytes, int panels, int groups, NibbleFactors x, int tokens, float[][] sums, long scratch) {
+        long results = scratch + (long) Activations.PANELS * SCALES;
         for (int g = 0; g < groups; g += BLOCKS) {
             int n = Math.min(BLOCKS, groups - g);
             long blocks = panel + Halves.HEADER + (long) Q4Panels.BLOCK * g;
-            scales(blocks, n, factor, scratch);
+            for (int p = 0; p < panels; p++) {
+                float factor = Halves.factor(panel + p * bytes) / NibbleFactors.SCALE;
+                scales(blocks + p * bytes, n, factor, scratch + (long) p * SCALES);
+            }
             for (int b = 0; b * TOKENS < tokens; b++) {
                 int at = (b * groups + g) * TOKENS;
-                integers(blocks, n, x.factors, x.corrections, at, results);
-                for (int t = 0; t < TOKENS; t += 2) {
-                    add(scratch, results + 2L * t * F_BYTES, n, x.scales, at + t, sums, (b * TOKENS + t) * ROWS, g == 0);
+                for (int p = 0; p < panels; p++) {
+                    integers(blocks + p * bytes, n, x.factors, x.corrections, at, results);
+                    long d = scratch + (long) p * SCALES;
+                    for (int t = 0; t < TOKENS; t += 2) {
+                        add(d, results + 2L * t * F_BYTES, n, x.scales, at + t, sums[p], (b * TOKENS + t) * ROWS, g == 0);
+                    }
                 }
             }
         }

@@ -44,6 +44,9 @@ public final class PackedLinear {
      */
     private static final int CHUNKS = 8;
 
+    /** The same for a product so small that pieces would be of fewer panels than are multiplied together. */
+    private static final int LEAST_CHUNKS = 4;
+
     /** From so many tokens on, reading weights once for each worker takes no time beside multiplying. */
     private static final int CUT_TOKENS = 128;
 
@@ -147,7 +150,8 @@ public final class PackedLinear {
             multiply(scratch, epilogue, residual, y, from, to, 0, 1, worker);
             return;
         }
-        int chunk = Math.max(1, tiles / (CHUNKS * workers));
+        int chunk = Math.max(tiles / (CHUNKS * workers), Math.min(Activations.PANELS, tiles / (LEAST_CHUNKS * workers)));
+        chunk = Math.max(1, chunk);
         int chunks = Math.ceilDiv(tiles, chunk);
         int shares = inPlace && tokens >= CUT_TOKENS ? workers : 1;
         int all = chunks * shares;
@@ -186,91 +190,113 @@ public final class PackedLinear {
     /** Computes tiles [from, to) for tokens [first, last), the first of a block, of the product that is prepared. */
     private void multiply(
             Activations x, Epilogue epilogue, Rows residual, Rows y, int from, int to, int first, int last, int worker) {
-        int tokens = last - first;
-        if (gated) {
-            for (int tile = from; tile < to; tile++) {
-                float[] gate = x.tile(worker);
-                float[] up = x.secondTile(worker);
-                sums(x, parts[0], tile, gate, first, last, worker);
-                sums(x, parts[1], tile, up, first, last, worker);
-                int output = tile * Panel.ROWS;
-                int n = Math.min(Panel.ROWS, outputs - output);
-                bias(epilogue.bias(), output, n, tokens, gate);
-                bias(epilogue.bias(), outputs + output, n, tokens, up);
-                Elementwise.gate(epilogue.act(), gate, 0, up, 0, gate, 0, tokens * Panel.ROWS);
-                write(gate, first, tokens, null, output, n, residual, y);
-            }
-            return;
-        }
+        int together = x.tokens == 1 ? 1 : Activations.PANELS;
         int before = 0;
-        for (Part part : parts) {
-            for (int p = Math.max(0, from - before); p < Math.min(part.panels, to - before); p++) {
-                float[] sums = x.tile(worker);
-                sums(x, part, p, sums, first, last, worker);
-                int output = part.firstOutput + p * Panel.ROWS;
-                int n = Math.min(Panel.ROWS, part.rows - p * Panel.ROWS);
-                if (epilogue.act() == null) {
-                    write(sums, first, tokens, epilogue.bias(), output, n, residual, y);
-                } else {
-                    bias(epilogue.bias(), output, n, tokens, sums);
-                    Elementwise.activate(epilogue.act(), sums, 0, sums, 0, tokens * Panel.ROWS);
-                    write(sums, first, tokens, null, output, n, residual, y);
+        for (int i = 0; i < (gated ? 1 : parts.length); i++) {
+            Part part = parts[i];
+            int end = Math.min(part.panels, to - before);
+            for (int p = Math.max(0, from - before); p < end; p += together) {
+                int n = Math.min(together, end - p);
+                sums(x, part, p, n, x.tiles(worker), first, last, worker);
+                if (gated) {
+                    sums(x, parts[1], p, n, x.secondTiles(worker), first, last, worker);
+                }
+                for (int t = 0; t < n; t++) {
+                    finish(x, part, p + t, t, epilogue, residual, y, first, last - first, worker);
                 }
             }
             before += part.panels;
         }
     }
 
-    /** [token - first][row of the panel]; only a product of {@link #inPlace} weights may be of a part of the tokens. */
-    private void sums(Activations x, Part part, int panel, float[] sums, int first, int last, int worker) {
-        long address = part.address + panel * part.kernels.panelBytes(inputs);
-        if (part.cold(x.tokens, inputs)) {
-            PlainProduct.sums(part.kernels, address, inputs, x, first, last, sums);
-            return;
+    /** What follows the sums of a panel, which lie in the worker's tile {@code t}. */
+    private void finish(
+            Activations x, Part part, int panel, int t, Epilogue epilogue, Rows residual, Rows y, int first, int tokens, int worker) {
+        float[] sums = x.tiles(worker)[t];
+        int output = part.firstOutput + panel * Panel.ROWS;
+        int n = Math.min(Panel.ROWS, part.rows - panel * Panel.ROWS);
+        if (gated) {
+            float[] up = x.secondTiles(worker)[t];
+            bias(epilogue.bias(), output, n, tokens, sums);
+            bias(epilogue.bias(), outputs + output, n, tokens, up);
+            Elementwise.gate(epilogue.act(), sums, 0, up, 0, sums, 0, tokens * Panel.ROWS);
+            write(sums, first, tokens, null, output, n, residual, y);
+        } else if (epilogue.act() == null) {
+            write(sums, first, tokens, epilogue.bias(), output, n, residual, y);
+        } else {
+            bias(epilogue.bias(), output, n, tokens, sums);
+            Elementwise.activate(epilogue.act(), sums, 0, sums, 0, tokens * Panel.ROWS);
+            write(sums, first, tokens, null, output, n, residual, y);
         }
-        int groups = inputs / 32;
-        long offsets = part.offsets == 0 ? 0 : part.offsets + panel * offsetBytes(inputs);
+    }
+
+    /**
+     * Sums of {@code n} panels from {@code panel} on: [panel][token - first][row of the panel]. Only a product of
+     * {@link #inPlace} weights may be of a part of the tokens.
+     */
+    private void sums(Activations x, Part part, int panel, int n, float[][] sums, int first, int last, int worker) {
+        long bytes = part.kernels.panelBytes(inputs);
+        long address = part.address + panel * bytes;
         if (part.kernels instanceof Q4Panels) {
-            nibbles(x, address, groups, offsets, sums, x.panel(worker));
+            long offsets = part.offsets == 0 ? 0 : part.offsets + panel * offsetBytes(inputs);
+            nibbles(x, address, bytes, n, offsets, sums, worker);
             return;
         }
         UnpackedKernels kernels = (UnpackedKernels) part.kernels;
-        if (x.tokens == 1) {
-            kernels.gemv(address, inputs, x, 0, sums, 0);
+        boolean cold = part.cold(x.tokens, inputs);
+        if (!cold && x.tokens > 1 && !x.few(kernels.form())) {
+            many(kernels, x, address, bytes, n, sums, first, last, worker);
             return;
         }
-        if (x.few(kernels.form())) {
-            kernels.few(address, inputs, x, sums);
-            return;
+        for (int i = 0; i < n; i++, address += bytes) {
+            if (cold) {
+                PlainProduct.sums(kernels, address, inputs, x, first, last, sums[i]);
+            } else if (x.tokens == 1) {
+                kernels.gemv(address, inputs, x, 0, sums[i], 0);
+            } else {
+                kernels.few(address, inputs, x, sums[i]);
+            }
         }
-        long scratch = x.panel(worker);
+    }
+
+    private void many(
+            UnpackedKernels kernels, Activations x, long panel, long bytes, int n, float[][] sums, int first, int last, int worker) {
+        long[] weights = new long[n];
         for (int k = 0; k < inputs; k += Activations.COLUMNS) {
             int end = Math.min(inputs, k + Activations.COLUMNS);
-            long weights = kernels.unpack(address, k, end, scratch);
+            for (int i = 0; i < n; i++) {
+                weights[i] = kernels.unpack(panel + i * bytes, k, end, x.panel(worker, i));
+            }
             for (int b = first / Activations.BLOCK; b * Activations.BLOCK < last; b++) {
                 int at = (b * Activations.BLOCK - first) * Panel.ROWS;
-                if (kernels.form() == Form.FLOATS) {
-                    Microkernel.multiply(x.blocks, x.at(b, k, end - k), weights, end - k, sums, at, k == 0);
-                } else {
-                    int from = x.scaledBlocks.at(b, groups, k / 32);
-                    WinogradKernel.multiply(x.scaledBlocks.pieces, from, weights, (end - k) / 32, sums, at, k == 0);
+                for (int i = 0; i < n; i++) {
+                    if (kernels.form() == Form.FLOATS) {
+                        Microkernel.multiply(x.blocks, x.at(b, k, end - k), weights[i], end - k, sums[i], at, k == 0);
+                    } else {
+                        int from = x.scaledBlocks.at(b, inputs / 32, k / 32);
+                        WinogradKernel.multiply(x.scaledBlocks.pieces, from, weights[i], (end - k) / 32, sums[i], at, k == 0);
+                    }
                 }
             }
         }
     }
 
-    private static void nibbles(Activations x, long panel, int groups, long offsets, float[] sums, long scratch) {
+    private void nibbles(Activations x, long panel, long bytes, int n, long offsets, float[][] sums, int worker) {
+        int groups = inputs / 32;
         if (x.tokens == 1) {
-            Q4Panels.dot(panel, groups, x.nibbles, sums, scratch);
+            Q4Panels.dot(panel, groups, x.nibbles, sums[0], x.panel(worker, 0));
             if (offsets != 0) {
-                F32Panels.dot(offsets, groups, x.nibbles.sums, 0, sums, 0, true);
+                F32Panels.dot(offsets, groups, x.nibbles.sums, 0, sums[0], 0, true);
             }
             return;
         }
-        NibbleKernel.multiply(panel, groups, x.nibbles, x.tokens, sums, scratch);
-        for (int b = 0; offsets != 0 && b < x.tokenBlocks(); b++) {
-            int block = b * Activations.BLOCK;
-            Microkernel.multiply(x.nibbles.sums, block * groups, offsets, groups, sums, block * Panel.ROWS, false);
+        NibbleKernel.multiply(panel, bytes, n, groups, x.nibbles, x.tokens, sums, x.panel(worker, 0));
+        for (int i = 0; offsets != 0 && i < n; i++) {
+            for (int b = 0; b < x.tokenBlocks(); b++) {
+                int block = b * Activations.BLOCK;
+                long weights = offsets + i * offsetBytes(inputs);
+                Microkernel.multiply(x.nibbles.sums, block * groups, weights, groups, sums[i], block * Panel.ROWS, false);
+            }
         }
     }
 

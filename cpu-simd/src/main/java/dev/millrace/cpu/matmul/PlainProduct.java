@@ -131,7 +131,7 @@ final class PlainProduct {
                 if (tokens == 1) {
                     kernels.gemv(panel, INPUTS, x, 0, sums, 0);
                 } else {
-                    long weights = kernels.unpack(panel, 0, INPUTS, x.panel(0));
+                    long weights = kernels.unpack(panel, 0, INPUTS, x.panel(0, 0));
                     Microkernel.multiply(block, 0, weights, INPUTS, sums, 0, true);
                     kernels.few(panel, INPUTS, x, sums);
                 }

@@ -36,7 +36,7 @@ class PlainProductTest {
                 kernels.gemv(panel, inputs, x, 0, warm, 0);
             } else {
                 x.fillBlocks(inputs, 0, 1);
-                long weights = kernels.unpack(panel, 0, inputs, x.panel(0));
+                long weights = kernels.unpack(panel, 0, inputs, x.panel(0, 0));
                 for (int b = 0; b < x.tokenBlocks(); b++) {
                     int at = b * Activations.BLOCK * Panel.ROWS;
                     Microkernel.multiply(x.blocks, x.at(b, 0, inputs), weights, inputs, warm, at, true);
