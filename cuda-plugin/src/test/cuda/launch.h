@@ -192,11 +192,8 @@ inline Launch attnDecodeLaunch(AttentionArgs& a, int sm, int reach = 4096) {
 inline int paddedHead(int dim) { return dim <= 64 ? 64 : dim <= 96 ? 96 : dim <= 128 ? 128 : 256; }
 inline Launch attnPrefillLaunch(const AttentionArgs& a, bool strict) {
     const int dp = paddedHead(a.headDim);
-    if (strict) { // shared memory for queries, and keys, values and weights of four warps; or for what each has summed up
-        const int queries = dp == 64 ? 64 : dp == 256 ? 16 : 32;
-        return {dim3(a.heads, ceilDiv(a.b.maxCount, queries), a.b.nSeqs), 128, size_t(std::max(queries * dp + 4 * (2 * 16 * dp + 16 * queries), 4 * queries * (dp + 4))) * 4};
-    }
     dim3 grid(ceilDiv(a.b.maxCount, 64), a.heads, a.b.nSeqs);
+    if (strict) return {grid, 256, size_t(3 * 64 * (dp + 4) + 64 * 68) * 4};
     return {grid, 128, size_t(4 * 64 * (2 * dp + 16))};
 }
 inline bool attnTiles(const AttentionArgs& a) { return a.headDim == 64 || a.headDim == 128; } // on 9.0
