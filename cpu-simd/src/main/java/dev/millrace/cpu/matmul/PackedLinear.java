@@ -47,6 +47,9 @@ public final class PackedLinear {
     /** The same for a product so small that pieces would be of fewer panels than are multiplied together. */
     private static final int LEAST_CHUNKS = 4;
 
+    /** An input of so many elements, 8 MiB, takes longer to come from the last cache than to be multiplied with one panel. */
+    private static final long LARGE_INPUT = 1 << 21;
+
     /** From so many tokens on, reading weights once for each worker takes no time beside multiplying. */
     private static final int CUT_TOKENS = 128;
 
@@ -150,7 +153,7 @@ public final class PackedLinear {
             multiply(scratch, epilogue, residual, y, from, to, 0, 1, worker);
             return;
         }
-        int chunk = Math.max(tiles / (CHUNKS * workers), Math.min(Activations.PANELS, tiles / (LEAST_CHUNKS * workers)));
+        int chunk = Math.max(tiles / (CHUNKS * workers), Math.min(together(tokens), tiles / (LEAST_CHUNKS * workers)));
         chunk = Math.max(1, chunk);
         int chunks = Math.ceilDiv(tiles, chunk);
         int shares = inPlace && tokens >= CUT_TOKENS ? workers : 1;
@@ -190,7 +193,7 @@ public final class PackedLinear {
     /** Computes tiles [from, to) for tokens [first, last), the first of a block, of the product that is prepared. */
     private void multiply(
             Activations x, Epilogue epilogue, Rows residual, Rows y, int from, int to, int first, int last, int worker) {
-        int together = x.tokens == 1 ? 1 : Activations.PANELS;
+        int together = together(x.tokens);
         int before = 0;
         for (int i = 0; i < (gated ? 1 : parts.length); i++) {
             Part part = parts[i];
@@ -207,6 +210,11 @@ public final class PackedLinear {
             }
             before += part.panels;
         }
+    }
+
+    /** Panels that are multiplied with a piece of the input while it is near; a small input is near all the time. */
+    private int together(int tokens) {
+        return (long) tokens * inputs < LARGE_INPUT ? 1 : Activations.PANELS;
     }
 
     /** What follows the sums of a panel, which lie in the worker's tile {@code t}. */

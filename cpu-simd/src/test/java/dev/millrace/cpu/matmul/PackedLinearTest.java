@@ -136,6 +136,42 @@ class PackedLinearTest {
         }
     }
 
+    /** Of so much input several panels are multiplied together, of a part of it each alone. */
+    @ParameterizedTest
+    @MethodSource("formats")
+    void panelsMultipliedTogetherGiveTheBitsOfPanelsAlone(WeightFormat format) {
+        Random random = new Random(8);
+        int inputs = 4128;
+        int tokens = 512;
+        int outputs = 17 * Panel.ROWS - 5;
+        RandomWeight weight = new RandomWeight(format, outputs, inputs, random);
+        float[] x = input(random, tokens * inputs);
+        float[] together = apply(List.of(weight), false, x, tokens, Epilogue.NONE, null);
+        float[] alone = apply(List.of(weight), false, Arrays.copyOf(x, 100 * inputs), 100, Epilogue.NONE, null);
+        float[] first = Arrays.copyOf(together, alone.length);
+        if (format == WeightFormat.Q8_0) {
+            double[] wide = new double[first.length];
+            Arrays.setAll(wide, i -> first[i]);
+            assertThat(error(alone, wide)).isLessThan(2e-6);
+        } else {
+            assertThat(alone).as("%s, seed 8", format).containsExactly(first);
+        }
+    }
+
+    @Test
+    void gatesAndValuesMultipliedTogetherGiveTheBitsOfPanelsAlone() {
+        Random random = new Random(9);
+        int inputs = 4128;
+        int outputs = 17 * Panel.ROWS - 5;
+        RandomWeight gate = new RandomWeight(WeightFormat.Q4_0, outputs, inputs, random);
+        RandomWeight up = new RandomWeight(WeightFormat.F16, outputs, inputs, random);
+        float[] x = input(random, 512 * inputs);
+        Epilogue epilogue = new Epilogue(null, Act.SILU);
+        float[] together = apply(List.of(gate, up), true, x, 512, epilogue, null);
+        float[] alone = apply(List.of(gate, up), true, Arrays.copyOf(x, 100 * inputs), 100, epilogue, null);
+        assertThat(alone).as("seed 9").containsExactly(Arrays.copyOf(together, alone.length));
+    }
+
     @Test
     void partsOfDifferentInputsAreRefusedByName() {
         Random random = new Random(8);
