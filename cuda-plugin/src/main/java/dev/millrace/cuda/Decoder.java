@@ -5,7 +5,6 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.executor.Session;
 import dev.millrace.core.graph.Graph;
 import dev.millrace.core.graph.Value;
-import dev.millrace.core.sampling.Sampling;
 import dev.millrace.cuda.driver.Geometry;
 import dev.millrace.cuda.driver.GpuStream;
 import dev.millrace.cuda.driver.PinnedBuffer;
