@@ -33,7 +33,7 @@ public final class Profiler {
     private static final int DECODE_STEPS = 16;
 
     /** Short phases are timed more often than asked: until this long, as machines disturb each other for milliseconds. */
-    private static final double LEAST_SECONDS = 2;
+    private static final double LEAST_SECONDS = 3;
 
     private static final int MOST_PAIRS = 100;
 
@@ -85,10 +85,13 @@ public final class Profiler {
         Steady.warmUp(stop, () -> observed(timing));
         long start = System.nanoTime();
         for (int i = 0; (i < repeats || i < MOST_PAIRS && seconds(start) < LEAST_SECONDS) && !stop.getAsBoolean(); i++) {
-            double plain = timing.getAsDouble();
+            // which of the two comes first changes, as the machine may be getting faster or slower
+            double first = i % 2 == 0 ? timing.getAsDouble() : 0;
             double observed = observed(timing);
             List<Step> all = recorder.steps();
-            pairs.add(new Pair(plain, observed, List.copyOf(all.subList(Math.max(0, all.size() - steps), all.size()))));
+            List<Step> seen = List.copyOf(all.subList(Math.max(0, all.size() - steps), all.size()));
+            double plain = i % 2 == 0 ? first : timing.getAsDouble();
+            pairs.add(new Pair(plain, observed, seen));
         }
         if (pairs.size() < repeats) {
             return null;
@@ -122,7 +125,7 @@ public final class Profiler {
         }
     }
 
-    /** Seconds a step with nobody observing, seconds a step observed right after, and the observed steps. */
+    /** Seconds a step with nobody observing, seconds a step observed right before or after, and the observed steps. */
     private record Pair(double plain, double observed, List<Step> steps) {}
 
     /** The half of the pairs that agree best on what observing costs: in the others the machine changed its speed between the two. */
