@@ -2,7 +2,6 @@ package dev.millrace.cuda;
 
 import dev.millrace.core.graph.Op;
 import dev.millrace.cuda.driver.Geometry;
-import java.util.List;
 import java.util.Locale;
 import java.util.function.ToIntFunction;
 
@@ -67,24 +66,6 @@ final class LaunchRules {
 
     private static final long MOST_EXPANDED = 192L << 20;
 
-    /**
-     * A kernel of strict products: tiles of so many tokens and outputs, inputs in steps.
-     *
-     * @param together blocks that a multiprocessor holds
-     * @param rate multiply-adds a lane and clock with all of these; {@code alone} of it with one
-     */
-    private record Strict(
-            String kernel, int tokens, int outputs, int step, int threads, int shared, int together, double rate, double alone) {
-        long sums() {
-            return (long) tokens * outputs;
-        }
-    }
-
-    private static final List<Strict> STRICTS = List.of(
-            new Strict("gemm_f32", 128, 128, 16, 128, 3 * 256 * 64, 2, 0.69, 0.9),
-            new Strict("gemm_f32_small", 64, 64, 64, 128, 12 * 128 * 64, 2, 0.675, 0.83),
-            new Strict("gemm_f32_few", 32, 64, 128, 256, 24 * 96 * 64, 1, 0.665, 1));
-
     private static final int MOST_SHARED = 200 * 1024;
     private static final int STATIC_SHARED = 8 * 1024;
     private static final int ROWS_OF_A_WARP = 2;
@@ -99,6 +80,7 @@ final class LaunchRules {
     private final int sharedLimit;
     private final boolean tiles;
     private final int[] clusters;
+    private final StrictProducts strictProducts;
 
     /**
      * @param sharedBytesPerBlock the most shared memory that the device gives a block
@@ -110,6 +92,7 @@ final class LaunchRules {
         this.tiles = tiles;
         this.clusters = clusters.clone();
         this.sharedLimit = Math.min(MOST_SHARED, sharedBytesPerBlock - STATIC_SHARED);
+        this.strictProducts = new StrictProducts(multiprocessors, sharedLimit);
     }
 
     /**
@@ -240,7 +223,7 @@ final class LaunchRules {
     record Product(String kernel, Geometry geometry, int shares, int tokens, int outputs) {}
 
     /** A launch and the clocks that it was fitted to take, but for what every launch takes. */
-    private record Costed(Product product, double clocks) {
+    record Costed(Product product, double clocks) {
         Costed or(Costed other) {
             return other == null || clocks <= other.clocks ? this : other;
         }
@@ -253,7 +236,7 @@ final class LaunchRules {
      */
     Product product(Matrix w, int m, boolean gated, boolean strict) {
         if (w.format() == Format.F32 && strict) {
-            return strict(w, m);
+            return strictProducts.product(w, m);
         }
         if (tiles) {
             return tiles(w, m, gated).or(shorts(w, m, gated)).product();
@@ -270,63 +253,6 @@ final class LaunchRules {
 
     private static String name(Format format) {
         return "gemm_" + (format == Format.F32 ? "tf32" : format.name().toLowerCase(Locale.ROOT));
-    }
-
-    /**
-     * The cheapest of the kernels whose shared memory the device has: whole tiles for blocks in turn, the last of them, or
-     * all, shared out in steps among the blocks that run at once.
-     */
-    private Product strict(Matrix w, int m) {
-        Costed best = null;
-        for (Strict kind : STRICTS) {
-            if (kind.shared > sharedLimit) {
-                continue;
-            }
-            int count = Math.ceilDiv(m, kind.tokens) * Math.ceilDiv(w.rows(), kind.outputs);
-            int slots = multiprocessors * kind.together;
-            Costed each = strict(kind, w, count, count, 0);
-            best = best == null ? each : best.or(each);
-            for (int blocks = multiprocessors; blocks <= slots; blocks += multiprocessors) {
-                if (count <= blocks) {
-                    best = shared(kind, w, count, blocks, count, best);
-                } else if (count > slots && blocks == slots && count % slots > 0) {
-                    best = shared(kind, w, count, slots, count % slots, best);
-                    best = shared(kind, w, count, slots, count % slots + slots, best);
-                }
-            }
-            for (int s = 2; count * s <= slots; s++) {
-                best = shared(kind, w, count, count * s, count, best);
-            }
-        }
-        return best.product();
-    }
-
-    /** The cheaper of {@code best} and of sharing, where every block gets two steps. */
-    private Costed shared(Strict kind, Matrix w, int count, int blocks, int together, Costed best) {
-        boolean worth = (long) together * Math.ceilDiv(w.columns(), kind.step) >= 2L * blocks;
-        return worth ? best.or(strict(kind, w, count, blocks, together)) : best;
-    }
-
-    /** Clocks of the multiply-adds, of a round of tiles' ends, and of adding up what is shared. */
-    private Costed strict(Strict kind, Matrix w, int count, int blocks, int together) {
-        int steps = Math.ceilDiv(w.columns(), kind.step);
-        int slots = multiprocessors * kind.together;
-        double tile = steps * (kind.sums() * kind.step / (128 * kind.rate));
-        int full = (count - together) / slots;
-        int rest = together > 0 ? 0 : count % slots;
-        int rounds = full + (together > 0 || rest > 0 ? 1 : 0);
-        double cost = full * round(kind, slots, tile) + round(kind, rest, tile) + rounds * 1.87 * kind.sums();
-        if (together > 0) {
-            double share = Math.ceilDiv((long) together * steps, blocks) / (double) steps;
-            cost += round(kind, blocks, share * tile) + 5700 + (1 / Math.min(1, share) + 1) * 0.19 * kind.sums();
-        }
-        Geometry g = Geometry.of(blocks, 1, kind.threads, kind.shared);
-        return new Costed(new Product(kind.kernel, g, together, 0, 0), cost);
-    }
-
-    /** What {@code blocks} blocks take that run at once, in the clocks that one takes of a full multiprocessor. */
-    private double round(Strict kind, int blocks, double each) {
-        return blocks > multiprocessors ? kind.together * each : blocks > 0 ? each / kind.alone : 0;
     }
 
     /** Whether a matrix of that format is expanded to float16 before a matrix-matrix product. */
