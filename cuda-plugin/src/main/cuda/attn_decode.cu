@@ -335,11 +335,13 @@ extern "C" __global__ void __launch_bounds__(DECODE_WARPS * 32, 2) attn_decode(c
     if (a.kvFmt == FMT_F32) decodeDims<float, false>(a, heads, nullptr);
     else decodeDims<__half, false>(a, heads, nullptr);
 }
-// The same with the splits as a cluster, which add up in distributed shared memory.
+// The same with the splits as a cluster, which add up in distributed shared memory (9.0 only).
 extern "C" __global__ void __launch_bounds__(DECODE_WARPS * 32, 2) attn_decode_cluster(const __grid_constant__ AttentionArgs a) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL) // elsewhere it is never launched
     extern __shared__ float heads[]; // GQ * (headDim + 2 * splits) + splits floats more
     __shared__ u64 arrived;
     Mark mark{a.mark};
     if (a.kvFmt == FMT_F32) decodeDims<float, true>(a, heads, &arrived);
     else decodeDims<__half, true>(a, heads, &arrived);
+#endif
 }

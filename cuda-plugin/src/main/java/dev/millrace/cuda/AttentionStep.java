@@ -19,7 +19,7 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
 
     /** Heads that one block of the single-token kernel serves. */
     static int headGroups(Op.Attention op) {
-        return op.kvHeads() * Math.ceilDiv(op.heads() / op.kvHeads(), LaunchRules.HEADS_PER_BLOCK);
+        return op.kvHeads() * Math.ceilDiv(op.heads() / op.kvHeads(), AttentionRules.HEADS_PER_BLOCK);
     }
 
     @Override
@@ -42,23 +42,23 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
     private void cached(Emission e, KvFormat kv) {
         if (e.shape().singles()) {
             int rows = e.shape().rows();
-            Geometry g = e.machine().rules().attentionOfOne(op, rows, e.shape().reach());
+            Geometry g = e.machine().rules().attention().ofOne(op, rows, e.shape().reach());
             boolean meet = g.cluster() > 1;
             write(e, kv, meet ? g.gridZ() : g.gridX());
             e.launch(meet ? "attn_decode_cluster" : "attn_decode", g);
             return;
         }
-        LaunchRules.Attend plain = plain(e, kv)
-                ? e.machine().rules().plainAttention(op, kvOffset, e.shape().longest(), e.shape().sequences())
+        AttentionRules.Attend plain = plain(e, kv)
+                ? e.machine().rules().attention().plain(op, kvOffset, e.shape().longest(), e.shape().sequences())
                 : null;
         if (plain != null) {
             write(e, kv, 1);
             e.launch(plain.kernel(), plain.geometry());
-        } else if (!strict(e) && e.machine().rules().appends(op, rope, kvOffset, e.shape().longest())) {
+        } else if (!strict(e) && e.machine().rules().attention().appends(op, rope, kvOffset, e.shape().longest())) {
             write(e, kv, 1);
             e.launch(
                     "attn_short" + op.headDim(),
-                    e.machine().rules().attentionOfFew(op, e.shape().longest(), e.shape().sequences()));
+                    e.machine().rules().attention().ofFew(op, e.shape().longest(), e.shape().sequences()));
         } else {
             append(e, kv);
             attend(e, kv);
@@ -84,8 +84,8 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
         write(e, kv, 1);
         boolean strict = strict(e);
         e.launch(
-                e.machine().rules().attentionKernel(op, strict),
-                e.machine().rules().attention(op, strict, e.shape().longest(), e.shape().sequences()));
+                e.machine().rules().attention().kernel(op, strict),
+                e.machine().rules().attention().ofMany(op, strict, e.shape().longest(), e.shape().sequences()));
     }
 
     private void write(Emission e, KvFormat kv, int splits) {

@@ -1,6 +1,5 @@
 package dev.millrace.cuda;
 
-import dev.millrace.core.graph.Op;
 import dev.millrace.cuda.driver.Geometry;
 import java.util.Locale;
 import java.util.function.ToIntFunction;
@@ -10,14 +9,8 @@ final class LaunchRules {
     /** Rows up to which a linear map runs as matrix-vector products. */
     static final int FEW = 8;
 
-    /** Query heads that one block of the single-token attention serves. */
-    static final int HEADS_PER_BLOCK = 2;
-
-    /** The longest head that attention kernels hold. */
-    static final int MOST_HEAD_DIM = 256;
-
-    private static final int THREADS = 256;
-    private static final int WARPS = THREADS / 32;
+    static final int THREADS = 256;
+    static final int WARPS = THREADS / 32;
 
     /** Columns up to which warps of a block of several input rows take more tiles of a row each. */
     private static final int NARROW = 2048;
@@ -44,16 +37,9 @@ final class LaunchRules {
 
     private static final int SHORT_THREADS = 160;
     private static final int SHORT_OUTPUTS = 64;
-    private static final int MOST_CLUSTER = 8;
+    static final int MOST_CLUSTER = 8;
 
-    private static final int TILES_THREADS = 384;
-    private static final int TILES_QUERIES = 128;
-
-    /** Tokens of a slice up to which every block of attention prepares the keys it needs. */
-    private static final int FEW_QUERIES = 128;
-
-    /** Tokens of a slice up to which attention runs in blocks of 16 queries: beyond, each reads too many keys. */
-    private static final int MOST_SMALL_BLOCKS = 512;
+    static final int TILES_THREADS = 384;
 
     /** What sharing inputs costs beside tiles, whose blocks leave others no room to start in. */
     private static final int BESIDE_TILES = 6000;
@@ -81,6 +67,7 @@ final class LaunchRules {
     private final boolean tiles;
     private final int[] clusters;
     private final StrictProducts strictProducts;
+    private final AttentionRules attention;
 
     /**
      * @param sharedBytesPerBlock the most shared memory that the device gives a block
@@ -93,6 +80,7 @@ final class LaunchRules {
         this.clusters = clusters.clone();
         this.sharedLimit = Math.min(MOST_SHARED, sharedBytesPerBlock - STATIC_SHARED);
         this.strictProducts = new StrictProducts(multiprocessors, sharedLimit);
+        this.attention = new AttentionRules(multiprocessors, tiles, clusters);
     }
 
     /**
@@ -111,6 +99,10 @@ final class LaunchRules {
 
     int multiprocessors() {
         return multiprocessors;
+    }
+
+    AttentionRules attention() {
+        return attention;
     }
 
     /**
@@ -202,14 +194,6 @@ final class LaunchRules {
             rows /= 2;
         }
         return rows;
-    }
-
-    /**
-     * Parts of the context that blocks of the single-token attention share out; parts below 64 positions cost more to put
-     * together than they save.
-     */
-    private int splits(int reach, int rows, int headGroups) {
-        return Math.clamp(Math.min(2 * multiprocessors / (headGroups * rows), reach / 64), 1, 64);
     }
 
     /**
@@ -357,89 +341,6 @@ final class LaunchRules {
         long shared = (long) multiprocessors * (tiles ? 2 * one : one / 4);
         // a block leaves a share of two tiles at most, and two blocks of the largest run at once
         return Float.BYTES * (exact ? Math.max(shared, 4 * multiprocessors * one) : shared);
-    }
-
-    /**
-     * Attention of single tokens. The blocks that share out a context are a cluster, and neighbours in {@code z}, where one has room
-     * for more than three quarters of those that have work, and the device for all clusters and some more; else neighbours in {@code x}.
-     */
-    Geometry attentionOfOne(Op.Attention op, int rows, int reach) {
-        int heads = Math.min(HEADS_PER_BLOCK, op.heads() / op.kvHeads());
-        int groups = AttentionStep.headGroups(op);
-        int floats = heads * WARPS * (op.headDim() + 2);
-        int splits = splits(reach, rows, groups);
-        int busy = Math.min(splits, Math.ceilDiv(reach, leastShare(op.headDim())));
-        for (int n = Math.min(MOST_CLUSTER, busy); n > 1 && 4 * n > 3 * busy; n--) {
-            if (clusters[n] * 7 / 8 >= (long) groups * rows) {
-                int met = heads * (op.headDim() + 2 * n) + n;
-                return new Geometry(rows, groups, n, THREADS, Float.BYTES * (floats + met), n);
-            }
-        }
-        return new Geometry(splits, groups, rows, THREADS, Float.BYTES * floats);
-    }
-
-    /** Positions that a block takes at once: the fewer, the more lanes hold a head's vector. */
-    private static int leastShare(int headDim) {
-        int lanes = headDim % 8 != 0 || headDim > 128 ? 32 : headDim > 64 ? 16 : 8;
-        return 2048 / lanes;
-    }
-
-    /** The kernel for longer slices. */
-    String attentionKernel(Op.Attention op, boolean strict) {
-        return strict ? "attn_prefill_f32" : attentionTiles(op) ? "attn_tiles" + op.headDim() : "attn_prefill";
-    }
-
-    private boolean attentionTiles(Op.Attention op) {
-        return tiles && (op.headDim() == 64 || op.headDim() == 128);
-    }
-
-    /** Whether attention of slices that long appends to the cache in the same launch. */
-    boolean appends(Op.Attention op, RopeRef rope, long kvOffset, int longest) {
-        boolean wholeLanes = rope == null || rope.table().rotaryDim() % (rope.interleaved() ? 8 : 16) == 0;
-        return attentionTiles(op) && op.causal() && longest <= FEW_QUERIES && wholeLanes && kvOffset % 8 == 0;
-    }
-
-    /**
-     * The launch that attends and appends to the cache where nothing is to be prepared, neither by norms nor by rotation nor
-     * by another format than float16; null where no kernel does. Blocks of 16 queries of a head, or of 128.
-     */
-    Attend plainAttention(Op.Attention op, long kvOffset, int longest, int sequences) {
-        if (op.headDim() != 64 || !op.causal() || kvOffset % 8 != 0 || (longest > MOST_SMALL_BLOCKS && !tiles)) {
-            return null;
-        }
-        return longest <= MOST_SMALL_BLOCKS
-                ? new Attend("attn_few", new Geometry(op.heads(), Math.ceilDiv(longest, 16), sequences, THREADS, 0))
-                : new Attend("attn_tiles64_appends", attention(op, false, longest, sequences));
-    }
-
-    /** A launch of attention. */
-    record Attend(String kernel, Geometry geometry) {}
-
-    /** Attention of slices of few tokens: blocks of 64 queries of a head. */
-    Geometry attentionOfFew(Op.Attention op, int longest, int sequences) {
-        int shared = op.headDim() / 64 * (8192 + 4 * 16384) + 64;
-        return new Geometry(op.heads(), Math.ceilDiv(longest, 64), sequences, TILES_THREADS, shared);
-    }
-
-    /** Attention of longer slices: blocks of 64 or 128 queries of a head. */
-    Geometry attention(Op.Attention op, boolean strict, int longest, int sequences) {
-        if (!strict && attentionTiles(op)) {
-            int shared = op.headDim() / 64 * 5 * 16384 + 64;
-            return new Geometry(
-                    op.heads(), Math.ceilDiv(longest, TILES_QUERIES), sequences, TILES_THREADS, shared);
-        }
-        int head = paddedHead(op.headDim());
-        int shared = strict ? 4 * (3 * 64 * (head + 4) + 64 * 68) : 4 * 64 * (2 * head + 16);
-        return new Geometry(Math.ceilDiv(longest, 64), op.heads(), sequences, strict ? 256 : 128, shared);
-    }
-
-    private static int paddedHead(int dim) {
-        for (int padded : new int[] {64, 96, 128}) {
-            if (dim <= padded) {
-                return padded;
-            }
-        }
-        return MOST_HEAD_DIM;
     }
 
     Geometry pool(int sequences, int width) {

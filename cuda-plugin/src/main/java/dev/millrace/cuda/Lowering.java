@@ -127,7 +127,7 @@ final class Lowering {
             int groups = AttentionStep.headGroups(a);
             counters = Math.max(counters, 4L * maxTokens * groups);
             long blocks = 2L * rules.multiprocessors() + (long) maxTokens * groups;
-            attention = Math.max(attention, 4 * blocks * LaunchRules.HEADS_PER_BLOCK * (a.headDim() + 2));
+            attention = Math.max(attention, 4 * blocks * AttentionRules.HEADS_PER_BLOCK * (a.headDim() + 2));
         }
         Value logits = graph.outputs().get(Graph.LOGITS);
         long sampler = logits == null ? 0 : 16L * logits.width() + 65536;
@@ -288,7 +288,7 @@ final class Lowering {
 
     private Step attention(
             Node node, Op.Attention a, Optional<Op.Norm> qNorm, Optional<Op.Norm> kNorm, Optional<Op.Rope> rope) {
-        require(a.headDim() <= LaunchRules.MOST_HEAD_DIM, "attention with heads of " + a.headDim() + " elements");
+        require(a.headDim() <= AttentionRules.MOST_HEAD_DIM, "attention with heads of " + a.headDim() + " elements");
         return new AttentionStep(
                 node, a, kvOffsets.getOrDefault(a.layer(), 0L), norm(qNorm), norm(kNorm), rope(rope));
     }

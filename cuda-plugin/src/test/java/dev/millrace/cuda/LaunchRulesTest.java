@@ -214,35 +214,35 @@ class LaunchRulesTest {
         LaunchRules hopper = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
         LaunchRules others = new LaunchRules(108, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
         Op.Attention gpt2 = new Op.Attention(0, 12, 12, 64, 1, true, 0);
-        LaunchRules.Attend few = hopper.plainAttention(gpt2, 0, 130, 3);
+        AttentionRules.Attend few = hopper.attention().plain(gpt2, 0, 130, 3);
         assertThat(few.kernel()).isEqualTo("attn_few");
         assertThat(few.geometry().gridY() * 16).isGreaterThanOrEqualTo(130);
         assertThat(few.geometry().gridZ()).isEqualTo(3);
-        assertThat(others.plainAttention(gpt2, 0, 130, 3)).isEqualTo(few);
-        assertThat(hopper.plainAttention(gpt2, 0, 1000, 1).kernel()).isEqualTo("attn_tiles64_appends");
-        assertThat(others.plainAttention(gpt2, 0, 1000, 1)).as("no such kernel elsewhere").isNull();
-        assertThat(hopper.plainAttention(gpt2, 4, 130, 1)).as("a cache that is not aligned").isNull();
-        assertThat(hopper.plainAttention(new Op.Attention(0, 12, 12, 128, 1, true, 0), 0, 130, 1)).isNull();
-        assertThat(hopper.plainAttention(new Op.Attention(0, 12, 12, 64, 1, false, 0), 0, 130, 1)).isNull();
+        assertThat(others.attention().plain(gpt2, 0, 130, 3)).isEqualTo(few);
+        assertThat(hopper.attention().plain(gpt2, 0, 1000, 1).kernel()).isEqualTo("attn_tiles64_appends");
+        assertThat(others.attention().plain(gpt2, 0, 1000, 1)).as("no such kernel elsewhere").isNull();
+        assertThat(hopper.attention().plain(gpt2, 4, 130, 1)).as("a cache that is not aligned").isNull();
+        assertThat(hopper.attention().plain(new Op.Attention(0, 12, 12, 128, 1, true, 0), 0, 130, 1)).isNull();
+        assertThat(hopper.attention().plain(new Op.Attention(0, 12, 12, 64, 1, false, 0), 0, 130, 1)).isNull();
         assertThat(Kernels.index().keySet()).contains("attn_few", "attn_tiles64_appends", "describe", "normalize_warps");
     }
 
     @Test
     void attentionFitsForEveryHeadSize() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
-        for (int dim = 1; dim <= LaunchRules.MOST_HEAD_DIM; dim++) {
+        for (int dim = 1; dim <= AttentionRules.MOST_HEAD_DIM; dim++) {
             for (int ratio : new int[] {1, 2, 3, 7, 8, 12}) {
                 Op.Attention op = new Op.Attention(0, 2 * ratio, 2, dim, 1, true, 0);
                 for (boolean strict : new boolean[] {false, true}) {
-                    Geometry g = rules.attention(op, strict, 130, 3);
+                    Geometry g = rules.attention().ofMany(op, strict, 130, 3);
                     assertThat(g.sharedBytes()).isLessThanOrEqualTo(SHARED_OF_HOPPER);
-                    boolean tiles = rules.attentionKernel(op, strict).startsWith("attn_tiles");
+                    boolean tiles = rules.attention().kernel(op, strict).startsWith("attn_tiles");
                     assertThat(tiles ? g.gridY() * 128 : g.gridX() * 64).isGreaterThanOrEqualTo(130);
                 }
                 int groups = AttentionStep.headGroups(op);
-                assertThat(groups * LaunchRules.HEADS_PER_BLOCK).isGreaterThanOrEqualTo(op.heads());
+                assertThat(groups * AttentionRules.HEADS_PER_BLOCK).isGreaterThanOrEqualTo(op.heads());
                 for (int reach : new int[] {128, 1024, 8192}) {
-                    Geometry g = rules.attentionOfOne(op, 1, reach);
+                    Geometry g = rules.attention().ofOne(op, 1, reach);
                     assertThat(g.cluster() > 1 ? g.gridZ() : g.gridX()).isBetween(1, 64);
                     assertThat(g.gridY()).isEqualTo(groups);
                     assertThat(g.sharedBytes()).isLessThanOrEqualTo(SHARED_OF_HOPPER);
@@ -255,21 +255,21 @@ class LaunchRulesTest {
     void aContextIsSplitNoFinerThanItIsLong() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
         Op.Attention one = new Op.Attention(0, 1, 1, 64, 1, true, 0);
-        assertThat(rules.attentionOfOne(one, 1, 128).gridX()).isEqualTo(2);
-        assertThat(rules.attentionOfOne(one, 1, 4096).gridX()).isEqualTo(64);
+        assertThat(rules.attention().ofOne(one, 1, 128).gridX()).isEqualTo(2);
+        assertThat(rules.attention().ofOne(one, 1, 4096).gridX()).isEqualTo(64);
         Op.Attention many = new Op.Attention(0, 32, 32, 64, 1, true, 0);
-        assertThat(rules.attentionOfOne(many, 500, 4096).gridX()).isEqualTo(1);
+        assertThat(rules.attention().ofOne(many, 500, 4096).gridX()).isEqualTo(1);
     }
 
     @Test
     void splitsThatFitTheCardAsClustersMeetInOne() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
         Op.Attention grouped = new Op.Attention(0, 32, 8, 64, 1, true, 0);
-        Geometry meet = rules.attentionOfOne(grouped, 1, 2048);
+        Geometry meet = rules.attention().ofOne(grouped, 1, 2048);
         assertThat(meet.cluster()).isEqualTo(8).isEqualTo(meet.gridZ());
-        assertThat(rules.attentionOfOne(grouped, 1, 256).cluster()).as("one share has all of it").isEqualTo(1);
+        assertThat(rules.attention().ofOne(grouped, 1, 256).cluster()).as("one share has all of it").isEqualTo(1);
         Op.Attention wide = new Op.Attention(0, 32, 32, 128, 1, true, 0);
-        Geometry apart = rules.attentionOfOne(wide, 1, 2048);
+        Geometry apart = rules.attention().ofOne(wide, 1, 2048);
         assertThat(apart.cluster()).as("32 clusters of 8 would not run at once").isEqualTo(1);
         assertThat(apart.gridX()).isEqualTo(8);
     }

@@ -25,8 +25,8 @@ import java.util.function.ToDoubleFunction;
 import java.util.stream.Stream;
 
 /**
- * Times every op of a prefill and of a decode step. The step is timed in pairs, with nobody observing, then observed; both
- * are given, so that what observing costs and what no op explains can be seen.
+ * Times every op of a prefill and of a decode step. The step is timed in pairs, with nobody observing and
+ * observed; both are given, so that what observing costs and what no op explains can be seen.
  */
 public final class Profiler {
     /** Decode steps in a row that are profiled together. */
@@ -128,7 +128,10 @@ public final class Profiler {
     /** Seconds a step with nobody observing, seconds a step observed right before or after, and the observed steps. */
     private record Pair(double plain, double observed, List<Step> steps) {}
 
-    /** The half of the pairs that agree best on what observing costs: in the others the machine changed its speed between the two. */
+    /**
+     * The half of the pairs that agree best on what observing costs: in the others the machine changed its speed between
+     * the two.
+     */
     private static List<Pair> middle(List<Pair> pairs) {
         List<Pair> sorted = new ArrayList<>(pairs);
         sorted.sort(Comparator.comparingDouble(p -> p.observed() / p.plain()));
