@@ -37,15 +37,14 @@ public final class PackedLinear {
         }
     }
 
-    /**
-     * Pieces that a worker's share of a product of several tokens is cut into, for whoever is free to take. A product of
-     * one token lasts tens of microseconds: there, fixed shares were as fast when another process held a core, and
-     * 5-10% faster when none did.
-     */
+    /** Pieces that a worker's share of a product of several tokens is cut into, for whoever is free to take. */
     private static final int CHUNKS = 8;
 
     /** The same for a product so small that pieces would be of fewer panels than are multiplied together. */
     private static final int LEAST_CHUNKS = 4;
+
+    /** The same of one token, bytes: a microsecond's work, beside which taking it is nothing. */
+    private static final long PIECE = 1 << 14;
 
     /** An input of so many elements, 8 MiB, takes longer to come from the last cache than to be multiplied with one panel. */
     private static final long LARGE_INPUT = 1 << 21;
@@ -148,9 +147,7 @@ public final class PackedLinear {
             pool.barrier(worker);
         }
         if (tokens == 1) {
-            int from = (int) ((long) tiles * worker / workers);
-            int to = (int) ((long) tiles * (worker + 1) / workers);
-            multiply(scratch, epilogue, residual, y, from, to, 0, 1, worker);
+            one(scratch, epilogue, residual, y, pool, worker, workers);
             return;
         }
         int chunk = Math.max(tiles / (CHUNKS * workers), Math.min(together(tokens), tiles / (LEAST_CHUNKS * workers)));
@@ -165,6 +162,25 @@ public final class PackedLinear {
             int last = scratch.firstToken(share + 1, shares);
             multiply(scratch, epilogue, residual, y, from, Math.min(tiles, from + chunk), first, last, worker);
         }
+    }
+
+    /** One token: the first half of a worker's share is its own, the other half goes in pieces to whoever is free. */
+    private void one(
+            Activations x, Epilogue epilogue, Rows residual, Rows y, WorkerPool pool, int worker, int workers) {
+        int piece = (int) Math.max(1, PIECE * tiles / bytes);
+        int pieces = workers == 1 ? 0 : tiles / (2 * workers * piece);
+        multiply(x, epilogue, residual, y, firstTile(worker, workers), firstTile(worker + 1, workers) - pieces * piece, 0, 1, worker);
+        if (pieces == 0) {
+            return;
+        }
+        for (int c = pool.claim(worker, pieces * workers); c >= 0; c = pool.claim(worker, pieces * workers)) {
+            int from = firstTile(c / pieces + 1, workers) - (pieces - c % pieces) * piece;
+            multiply(x, epilogue, residual, y, from, from + piece, 0, 1, worker);
+        }
+    }
+
+    private int firstTile(int worker, int workers) {
+        return (int) ((long) tiles * worker / workers);
     }
 
     /**
