@@ -39,6 +39,23 @@ __device__ __forceinline__ void send(float* p, u64* barrier, u32 rank, float v) 
     asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(to), "r"(__float_as_uint(v)), "r"(counter) : "memory");
 #endif
 }
+// The same of four neighbours, 16-byte aligned.
+__device__ __forceinline__ void send(float4* p, u64* barrier, u32 rank, float4 v) {
+#if __CUDA_ARCH__ >= 900
+    u32 to, counter;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(to) : "r"(u32(__cvta_generic_to_shared(p))), "r"(rank));
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(counter) : "r"(u32(__cvta_generic_to_shared(barrier))), "r"(rank));
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];"
+                 ::"r"(to), "r"(__float_as_uint(v.x)), "r"(__float_as_uint(v.y)), "r"(__float_as_uint(v.z)), "r"(__float_as_uint(v.w)), "r"(counter) : "memory");
+#endif
+}
+// The copy engine brings `bytes` from global to shared memory, both 16-byte aligned, and counts them on the barrier.
+__device__ __forceinline__ void bring(void* to, const void* from, u32 bytes, u64* barrier) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                 ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes), "r"(u32(__cvta_generic_to_shared(barrier))) : "memory");
+#endif
+}
 // Until all that was expected is there.
 __device__ __forceinline__ void awaitBytes(u64* barrier) {
 #if __CUDA_ARCH__ >= 900

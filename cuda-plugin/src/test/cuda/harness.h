@@ -38,6 +38,8 @@ KERNEL(attn_few, AttentionArgs) KERNEL(attn_tiles64_appends, AttentionArgs)
 KERNEL(attn_short64, AttentionArgs) KERNEL(attn_short128, AttentionArgs)
 KERNEL(attn_tiles64, AttentionArgs) KERNEL(attn_tiles128, AttentionArgs)
 KERNEL(expand_q8_0, ExpandArgs) KERNEL(expand_q4_0, ExpandArgs) KERNEL(expand_q4_1, ExpandArgs)
+KERNEL(layer_attention_f32, LayerAttentionArgs) KERNEL(layer_attention_f16, LayerAttentionArgs) KERNEL(layer_attention_bf16, LayerAttentionArgs)
+KERNEL(layer_mlp_f32, LayerMlpArgs) KERNEL(layer_mlp_f16, LayerMlpArgs) KERNEL(layer_mlp_bf16, LayerMlpArgs) KERNEL(layer_sum, LayerSumArgs)
 #define TILES_KERNELS(F) KERNEL(gemm_##F##_tiles256, TiledArgs) KERNEL(gemm_##F##_tiles192, TiledArgs) KERNEL(gemm_##F##_tiles160, TiledArgs) KERNEL(gemm_##F##_tiles128, TiledArgs)
 #define SHORT_KERNELS(F) KERNEL(gemm_##F##_short128, TiledArgs) KERNEL(gemm_##F##_short64, TiledArgs) KERNEL(gemm_##F##_short32, TiledArgs)
 SHORT_KERNELS(f16) SHORT_KERNELS(bf16) SHORT_KERNELS(tf32)
@@ -49,6 +51,8 @@ inline LinearKernel gemvOf(int fmt, int m) {
                  two[] = {gemv_q8_0_two, gemv_q4_0_two, gemv_q4_1_two};
     return fmt >= FMT_Q8_0 && m > 1 ? (m > 2 ? many : two)[fmt - FMT_Q8_0] : plain[fmt];
 }
+inline void (*layerAttentionOf(int fmt))(LayerAttentionArgs) { return fmt == FMT_F32 ? layer_attention_f32 : fmt == FMT_F16 ? layer_attention_f16 : layer_attention_bf16; }
+inline void (*layerMlpOf(int fmt))(LayerMlpArgs) { return fmt == FMT_F32 ? layer_mlp_f32 : fmt == FMT_F16 ? layer_mlp_f16 : layer_mlp_bf16; }
 inline LinearKernel strictOf(int kind) { return kind == 0 ? gemm_f32 : kind == 1 ? gemm_f32_small : gemm_f32_few; }
 inline LinearKernel gemmOf(const LinearArgs& a, int sm, bool tf32) {
     if (a.w.fmt == FMT_F32 && !tf32) return strictOf(strictPlan(a, sm).kind);

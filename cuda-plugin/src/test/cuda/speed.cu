@@ -42,6 +42,9 @@ int main(int argc, char** argv) {
         decodeModel(GPT2, FMT_Q8_0, 128, false);
         decodeModel(L1B, FMT_Q8_0, 128, false);
     }
+    if (want("layers")) {
+        for (int fmt : {FMT_BF16, FMT_F32}) for (int pos : {128, 900}) decodeLayers(GPT2, fmt, pos);
+    }
     if (argc > 1 && !strcmp(argv[1], "one")) { // one model fmt pos
         Model m = modelOf(argv[2]);
         int fmt = !strcmp(argv[3], "bf16") ? FMT_BF16 : !strcmp(argv[3], "q8_0") ? FMT_Q8_0 : FMT_Q4_0;

@@ -86,6 +86,37 @@ struct Decoder {
     void upStep(int l) { linear(*up[l], x.p, mid.p, true, false, m.llama ? ACT_SILU : ACT_GELU_TANH, m.llama); }
     void downStep(int l) { linear(*down[l], mid.p, x.p, false, true, ACT_NONE, false); }
     void headStep() { linear(*head, x.p, logits.p, true, false, ACT_NONE, false, true); }
+    // The same with two launches a layer.
+    Dev<float> streams{2 * 4096}, attParts{32 * 4096}, mlpParts{32 * 4096};
+    int units = 0;
+    NormRef norm() { return {vec.p, m.llama ? nullptr : vec.p, 1e-5f, m.llama ? NORM_RMS : NORM_LAYER, m.d, 0}; }
+    ResidualRef behindMlp(int l, float* sum) { return {l ? streams.p + m.d : x.p, l && !m.llama ? vec.p : nullptr, mlpParts.p, sum, l ? m.f / units : 0, m.d}; }
+    void layerAttention(int l) {
+        LayerAttentionArgs a = {};
+        a.in = behindMlp(l, streams.p), a.norm = norm(), a.qkv = qkv[l]->w, a.o = o[l]->w, a.parts = attParts.p, a.b = b;
+        a.kvOffset = 2ll * m.kvHeads * m.hd * l, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = m.hd, a.scale = 0.125f, a.kvFmt = 1;
+        if (!m.llama) a.bias = vec.p;
+        else a.rope = {cs.p, m.hd, m.hd, 0, m.hd / 2};
+        launch(layerAttentionOf(fmt), layerAttentionLaunch(a), a);
+    }
+    void layerMlp(int l) {
+        LayerMlpArgs a = {};
+        a.in = {streams.p, m.llama ? nullptr : vec.p, attParts.p, streams.p + m.d, m.heads, m.d};
+        a.norm = norm(), a.up = up[l]->w, a.down = down[l]->w, a.bias = m.llama ? nullptr : vec.p, a.parts = mlpParts.p;
+        a.act = m.llama ? ACT_SILU : ACT_GELU_TANH, a.gated = m.llama;
+        const Launch g = layerMlpLaunch(a, units);
+        launch(layerMlpOf(fmt), g, a);
+    }
+    void layerSum() {
+        LayerSumArgs a = {behindMlp(m.layers, x.p), m.d, 0, nullptr};
+        launch(layer_sum, layerSumLaunch(a), a);
+    }
+    void layersStep() {
+        for (int l = 0; l < m.layers; l++) layerAttention(l), layerMlp(l);
+        layerSum();
+        headStep();
+        token();
+    }
     void step() {
         for (int l = 0; l < m.layers; l++) qkvStep(l), attention(l), oStep(l), upStep(l), downStep(l);
         headStep();
@@ -118,6 +149,36 @@ static void decodeModel(Model m, int fmt, int pos, bool parts) {
     part("down", d.down[0]->bytes, [&](int l) { d.downStep(l); });
     part("head", d.head->bytes, [&](int) { d.headStep(); });
     part("token", 0, [&](int) { d.token(); });
+}
+
+// Layers of two launches beside those of five: the same logits, and how long.
+static void decodeLayers(Model m, int fmt, int pos) {
+    Decoder d(m, fmt, pos + 1024);
+    CU(cudaDeviceSynchronize());
+    d.reset(pos);
+    d.step();
+    auto expected = d.logits.host();
+    d.reset(pos);
+    const float before = timeGraph([&] { d.step(); }, 40);
+    for (int clusters : {12, 16, 24, 32}) {
+        if (m.f % (clusters * 64)) continue;
+        d.units = m.f / clusters;
+        d.reset(pos);
+        d.layersStep();
+        auto logits = d.logits.host();
+        const Error e = compare(std::vector<float>(logits.begin(), logits.begin() + m.vocab), std::vector<double>(expected.begin(), expected.begin() + m.vocab));
+        d.reset(pos);
+        const float ms = timeGraph([&] { d.layersStep(); }, 40);
+        d.reset(pos);
+        float att = timeGraph([&] { for (int l = 1; l < m.layers; l++) d.layerAttention(l); }, 20) / (m.layers - 1);
+        d.reset(pos);
+        float mlp = timeGraph([&] { for (int l = 1; l < m.layers; l++) d.layerMlp(l); }, 20) / (m.layers - 1);
+        float head = timeGraph([&] { d.headStep(); }, 20), sum = timeGraph([&] { for (int l = 1; l < m.layers; l++) d.layerSum(); }, 20) / (m.layers - 1);
+        float token = timeGraph([&] { for (int l = 1; l < m.layers; l++) d.token(); }, 20) / (m.layers - 1);
+        printf("layers %s %s after %d, %d clusters: %.1f us, before %.1f (logits differ by rms %.1e); attention %.2f mlp %.2f sum %.2f head %.2f token %.2f\n", m.name, fmtName(fmt), pos,
+               clusters, ms * 1e3, before * 1e3, e.rms, att * 1e3, mlp * 1e3, sum * 1e3, head * 1e3, token * 1e3);
+        fflush(stdout);
+    }
 }
 
 // Sweeps the slices of a matrix in the decode chain's surroundings: a norm'd linear and its consumer.
