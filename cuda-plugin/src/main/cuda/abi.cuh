@@ -76,7 +76,7 @@ struct ResidualRef { const float* x; const float* bias; const float* parts; floa
 struct LayerAttentionArgs {
     ResidualRef in; NormRef norm; Weight qkv, o; const float* bias; float* parts;
     BatchRef b; NormRef qNorm, kNorm; RopeRef rope; long long kvOffset;
-    int heads, kvHeads, headDim, window; float scale; int kvFmt; u64* mark;
+    int heads, kvHeads, headDim, window; float scale; int kvFmt, chunk /* positions that a block holds at once */, pad; u64* mark;
 };
 // layer_mlp_*: grid(clusters, 1, 8), the 8 a cluster, block(256). units: hidden units of a cluster.
 struct LayerMlpArgs { ResidualRef in; NormRef norm; Weight up, down; const float* bias; float* parts; int act, gated, units, pad; u64* mark; };

@@ -10,14 +10,17 @@ __device__ __forceinline__ int clusterDepth() {
 #endif
     return blocks;
 }
-// What other blocks send to this one, counted by a barrier of 8 bytes. One thread calls expect() before clusterArrive(); all call
-// clusterArrive() and, before anything is sent, clusterWait(): then every block has started and its barrier counts.
+// What other blocks send to this one, counted by barriers of 8 bytes. One thread calls startBarriers() and expectBytes() before
+// clusterArrive(); all call clusterArrive() and, before anything is sent, clusterWait(): then every block has started and counts.
+__device__ __forceinline__ void startBarriers(u64* barriers, int n) {
+#if __CUDA_ARCH__ >= 900
+    for (int i = 0; i < n; i++) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(u32(__cvta_generic_to_shared(barriers + i))) : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
 __device__ __forceinline__ void expectBytes(u64* barrier, u32 bytes) {
 #if __CUDA_ARCH__ >= 900
-    const u32 at = u32(__cvta_generic_to_shared(barrier));
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(at) : "memory");
-    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes) : "memory");
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(u32(__cvta_generic_to_shared(barrier))), "r"(bytes) : "memory");
 #endif
 }
 __device__ __forceinline__ void clusterArrive() {
@@ -56,10 +59,10 @@ __device__ __forceinline__ void bring(void* to, const void* from, u32 bytes, u64
                  ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes), "r"(u32(__cvta_generic_to_shared(barrier))) : "memory");
 #endif
 }
-// Until all that was expected is there.
-__device__ __forceinline__ void awaitBytes(u64* barrier) {
+// Until all that was expected is there; `turn`: how often that was before.
+__device__ __forceinline__ void awaitBytes(u64* barrier, u32 turn = 0) {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], 0; @p bra done; bra again; done: }"
-                 ::"r"(u32(__cvta_generic_to_shared(barrier))) : "memory");
+    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1; @p bra done; bra again; done: }"
+                 ::"r"(u32(__cvta_generic_to_shared(barrier))), "r"(turn & 1) : "memory");
 #endif
 }

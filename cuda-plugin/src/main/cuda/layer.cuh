@@ -3,7 +3,7 @@
 // A decode step of a small model is not bytes but phases: each costs a launch, staging and a tail. So 8 blocks are a cluster that
 // takes a head, or some hidden units, through everything up to its part of the output. What the blocks make for each other meets
 // in distributed shared memory. The parts of all clusters are summed up, in order, by whoever reads the stream next. All weights are
-// under way into shared memory before the wait.
+// under way into shared memory before the wait. The code is run once and read from memory as it runs, so its length is time.
 #pragma once
 #include "cluster.cuh"
 
@@ -12,8 +12,17 @@
 #define LAYER_BLOCKS 8 // of a cluster; rows of every matrix are shared out among them
 #define LAYER_WIDTH 1024 // of the stream, at most: 128 columns a block, four a lane
 #define LAYER_PARTS 32 // at most
+#define AT_ONCE 4 // rows of a warp, or of 8 lanes
 
 template <int FMT> struct Vec { static const int N = FMT == FMT_F32 ? 4 : 8, PLANES = N / 4, BYTES = 16 / N; };
+
+// Where four columns lie in a vector of `width` in shared memory: in planes, of 8 columns the first four of all come first.
+template <int FMT> __device__ __forceinline__ int place(int quad, int width) {
+    return Vec<FMT>::PLANES == 2 ? (quad & 1) * (width / 8) + (quad >> 1) : quad;
+}
+template <int FMT> __device__ __forceinline__ float* placeOf(float4* x, int column, int width) {
+    return reinterpret_cast<float*>(x + place<FMT>(column / 4, width)) + (column & 3);
+}
 
 __device__ __forceinline__ void add(float4& a, float4 b) { a.x += b.x, a.y += b.y, a.z += b.z, a.w += b.w; }
 
@@ -42,20 +51,19 @@ __device__ __forceinline__ float4 columnsOf(const ResidualRef& r, int at, bool i
 }
 
 // The stream's row, normalized, in the shared memory of every block of the cluster.
-template <int FMT> struct Stream {
+struct Stream {
+    float2 stats[LAYER_BLOCKS]; // of every block's columns: mean, squares of the differences
+    float4 slots[LAYER_WARPS][32];
+};
+template <int FMT> struct Normalized {
     float4 bias, gain, offset; // what does not depend on the kernels before
-    float4* x;                 // in planes: of 8 columns, the first four of all come first
-    float2* stats;             // of every block's columns: mean, squares of the differences
-    float4 (*slots)[32];
-    u64* arrived;
+    float inverse;
     int per, at; // columns of a block; the lane's first one
     bool in;
 
-    static __device__ __forceinline__ int place(int quad, int width) {
-        return Vec<FMT>::PLANES == 2 ? (quad & 1) * (width / 8) + (quad >> 1) : quad;
-    }
-    __device__ __forceinline__ void prepare(const ResidualRef& r, const NormRef& norm, int width) {
+    __device__ __forceinline__ Normalized(const ResidualRef& r, const NormRef& norm, int width) {
         const int lane = threadIdx.x & 31, c = threadIdx.x * 4;
+        inverse = __fdividef(1.f, float(width));
         per = width / LAYER_BLOCKS, at = blockIdx.z * per + lane * 4, in = lane * 4 < per;
         bias = offset = gain = make_float4(0, 0, 0, 0);
         if (in && r.bias) bias = __ldg(reinterpret_cast<const float4*>(r.bias + at));
@@ -65,29 +73,28 @@ template <int FMT> struct Stream {
         }
     }
     static __device__ __forceinline__ u32 bytes(int width) { return width * 4 + LAYER_BLOCKS * 8; }
-    // After the wait. Ends with a barrier of the block.
-    __device__ __forceinline__ void bringNormalized(const ResidualRef& r, const NormRef& norm, int width, bool keep) {
+    // After both waits. Ends with a barrier of the block.
+    __device__ __forceinline__ void bringTo(float4* x, const ResidualRef& r, const NormRef& norm, int width, bool keep, Stream& s, u64* arrived) {
         const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-        const float4 v = columnsOf(r, at, in, bias, slots);
+        const float4 v = columnsOf(r, at, in, bias, s.slots);
+        if (in) send(x + place<FMT>(at / 4, width), arrived, warp, v); // warp w sends to block w
+        const float mean = warpSum(in ? (v.x + v.y) + (v.z + v.w) : 0.f) * inverse * LAYER_BLOCKS;
+        const float a = v.x - mean, b = v.y - mean, c = v.z - mean, d = v.w - mean;
+        const float squares = warpSum(in ? (a * a + b * b) + (c * c + d * d) : 0.f);
+        if (lane < 2) send(&s.stats[blockIdx.z].x + lane, arrived, warp, lane ? squares : mean);
         if (keep && in && warp == 0) *reinterpret_cast<float4*>(r.sum + at) = v;
-        clusterWait(); // every block has started
-        if (in) send(x + place(at / 4, width), arrived, warp, v); // warp w sends to block w
-        const float mean = __fdividef(warpSum(in ? (v.x + v.y) + (v.z + v.w) : 0.f), float(per));
-        const float p = v.x - mean, q = v.y - mean, s = v.z - mean, t = v.w - mean;
-        const float squares = warpSum(in ? (p * p + q * q) + (s * s + t * t) : 0.f);
-        if (lane < 2) send(&stats[blockIdx.z].x + lane, arrived, warp, lane ? squares : mean);
         awaitBytes(arrived);
         float m = 0, sq = 0;
         if (norm.kind == NORM_LAYER) {
 #pragma unroll
-            for (int i = 0; i < LAYER_BLOCKS; i++) m += stats[i].x;
+            for (int i = 0; i < LAYER_BLOCKS; i++) m += s.stats[i].x;
             m *= 1.f / LAYER_BLOCKS;
         }
 #pragma unroll
-        for (int i = 0; i < LAYER_BLOCKS; i++) sq += stats[i].y + per * (stats[i].x - m) * (stats[i].x - m);
-        const float scale = rsqrtf(__fdividef(sq, float(width)) + norm.eps);
+        for (int i = 0; i < LAYER_BLOCKS; i++) sq += s.stats[i].y + per * (s.stats[i].x - m) * (s.stats[i].x - m);
+        const float scale = rsqrtf(sq * inverse + norm.eps);
         if (int(threadIdx.x) * 4 < width) {
-            float4& y = x[place(threadIdx.x, width)];
+            float4& y = x[place<FMT>(threadIdx.x, width)];
             y = make_float4((y.x - m) * scale * gain.x + offset.x, (y.y - m) * scale * gain.y + offset.y,
                             (y.z - m) * scale * gain.z + offset.z, (y.w - m) * scale * gain.w + offset.w);
         }
@@ -108,47 +115,71 @@ template <int FMT> __device__ __forceinline__ void unpack(uint4 v, float* f) {
     }
 }
 
-// Lanes that share a row of so many vectors, as a power of 2.
-__device__ __forceinline__ int lanesOf(int vecs) { return min(5, 32 - __clz(vecs - 1)); }
-
-// Rows in shared memory, `stride` vectors apart, times x (in planes): out(row, sum, sum of the row after it), in all lanes of a row.
-template <int FMT, class Out>
-__device__ __forceinline__ void multiplyRows(const uint4* w, int stride, int rows, int vecs, const float4* x, bool pairs, Out out) {
-    const int AT = 4, PLANES = Vec<FMT>::PLANES, log = lanesOf(vecs), lanes = 1 << log;
-    const int group = ((threadIdx.x >> 5) << (5 - log)) + ((threadIdx.x & 31) >> log), sub = threadIdx.x & (lanes - 1);
-    int each = (rows + (LAYER_THREADS >> log) - 1) >> (8 - log); // consecutive rows of a group of lanes
-    if (pairs) each = (each + 1) & ~1;
+// A lane's share of rows `row` .. row + R - 1 (none past `last`) times x; LANES share a row of so many vectors.
+template <int FMT, int LANES, int R>
+__device__ __forceinline__ void dotRows(const uint4* w, int row, int last, int vecs, const float4* x, float acc[R]) {
+    const int PLANES = Vec<FMT>::PLANES;
+    const uint4* rows[R];
+#pragma unroll
+    for (int q = 0; q < R; q++) rows[q] = w + min(row + q, last) * vecs, acc[q] = 0;
 #pragma unroll 1
-    for (int q0 = 0; q0 < each; q0 += AT) {
-        const int row = group * each + q0, live = min(each - q0, rows - row);
-        float acc[AT] = {};
-#pragma unroll 1
-        for (int v = sub; v < vecs; v += lanes) {
-            float4 xs[PLANES];
+    for (int v = threadIdx.x % LANES; v < vecs; v += LANES) {
+        float4 xs[PLANES];
+        uint4 raw[R];
 #pragma unroll
-            for (int p = 0; p < PLANES; p++) xs[p] = x[p * vecs + v];
+        for (int q = 0; q < R; q++) raw[q] = rows[q][v];
 #pragma unroll
-            for (int q = 0; q < AT; q++) {
-                if (q >= live) continue;
-                float f[Vec<FMT>::N];
-                unpack<FMT>(w[(row + q) * stride + v], f);
+        for (int p = 0; p < PLANES; p++) xs[p] = x[p * vecs + v];
 #pragma unroll
-                for (int p = 0; p < PLANES; p++) {
-                    acc[q] += f[4 * p] * xs[p].x;
-                    acc[q] += f[4 * p + 1] * xs[p].y;
-                    acc[q] += f[4 * p + 2] * xs[p].z;
-                    acc[q] += f[4 * p + 3] * xs[p].w;
-                }
+        for (int q = 0; q < R; q++) {
+            float f[Vec<FMT>::N];
+            unpack<FMT>(raw[q], f);
+#pragma unroll
+            for (int p = 0; p < PLANES; p++) {
+                acc[q] += f[4 * p] * xs[p].x;
+                acc[q] += f[4 * p + 1] * xs[p].y;
+                acc[q] += f[4 * p + 2] * xs[p].z;
+                acc[q] += f[4 * p + 3] * xs[p].w;
             }
         }
-#pragma unroll 1
-        for (int o = lanes / 2; o; o >>= 1) {
-#pragma unroll
-            for (int q = 0; q < AT; q++) acc[q] += __shfl_xor_sync(~0u, acc[q], o);
-        }
-#pragma unroll
-        for (int q = 0; q < AT; q++) {
-            if (q < live) out(row + q, acc[q], q + 1 < AT ? acc[q + 1] : 0.f);
-        }
     }
+}
+
+// Rows for all blocks of the cluster: f(row, sum), a lane for each of the 8 to which it goes; gated: sums of even rows, and g the next
+// row's. A warp takes `each` neighbouring rows.
+template <int FMT, class Out>
+__device__ __forceinline__ void multiplyForAll(const uint4* w, int rows, int each, int vecs, const float4* x, Out out) {
+    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
+#pragma unroll 1
+    for (int q0 = 0; q0 < each; q0 += AT_ONCE) {
+        float acc[AT_ONCE];
+        dotRows<FMT, 32, AT_ONCE>(w, warp * each + q0, rows - 1, vecs, x, acc);
+        // row q's sum ends up in lanes 8 q ..
+        const bool high = lane & 16, odd = lane & 8;
+        const float a = (high ? acc[2] : acc[0]) + __shfl_xor_sync(~0u, high ? acc[0] : acc[2], 16);
+        const float b = (high ? acc[3] : acc[1]) + __shfl_xor_sync(~0u, high ? acc[1] : acc[3], 16);
+        float v = (odd ? b : a) + __shfl_xor_sync(~0u, odd ? a : b, 8);
+#pragma unroll
+        for (int o = 4; o; o >>= 1) v += __shfl_xor_sync(~0u, v, o);
+        const int q = q0 + (lane >> 3), row = warp * each + q;
+        out(min(row, rows - 1), v, q < each && row < rows);
+    }
+}
+// Rows of this block alone, at most 128: 8 lanes share a row.
+template <int FMT, int R> __device__ __forceinline__ void multiplyOwnRows(const uint4* w, int rows, int vecs, const float4* x, float* y) {
+    const int row = (threadIdx.x >> 3) * R, sub = threadIdx.x & 7;
+    float acc[R];
+    dotRows<FMT, 8, R>(w, row, rows - 1, vecs, x, acc);
+    float v = 0;
+#pragma unroll
+    for (int q = 0; q < R; q++) {
+#pragma unroll
+        for (int o = 4; o; o >>= 1) acc[q] += __shfl_xor_sync(~0u, acc[q], o);
+        if (sub == q) v = acc[q];
+    }
+    if (sub < R && row + sub < rows) y[row + sub] = v;
+}
+template <int FMT> __device__ __forceinline__ void multiplyOwn(const uint4* w, int rows, int vecs, const float4* x, float* y) {
+    if (rows <= 96) multiplyOwnRows<FMT, 3>(w, rows, vecs, x, y);
+    else multiplyOwnRows<FMT, 4>(w, rows, vecs, x, y);
 }

@@ -5,9 +5,9 @@
 
 template <class T> struct Eight { // 8 neighbouring elements of a cache row as they lie there
     uint4 v[sizeof(T) / 2];
-    __device__ __forceinline__ void load(const T* p, bool in) {
+    __device__ __forceinline__ void load(const T* p) {
 #pragma unroll
-        for (int i = 0; i < int(sizeof(T) / 2); i++) v[i] = in ? __ldcg(reinterpret_cast<const uint4*>(p) + i) : make_uint4(0, 0, 0, 0);
+        for (int i = 0; i < int(sizeof(T) / 2); i++) v[i] = reinterpret_cast<const uint4*>(p)[i];
     }
     __device__ __forceinline__ void floats(float f[8]) const {
         if (sizeof(T) == 2) unpack<FMT_F16>(v[0], f);
@@ -39,136 +39,114 @@ __device__ __noinline__ void prepareHead(float* v, int dim, const NormRef& norm,
     }
 }
 
+enum { WEIGHTS, ROW, HEADS, SPLITS, CACHE, BARRIERS };
 struct Shared {
-    u64 weights, arrived, met, split; // barriers
-    float2 stats[LAYER_BLOCKS];
-    float4 slots[LAYER_WARPS][32];
+    u64 barriers[BARRIERS];
+    Stream stream;
 };
 
 // T: cache element; LPR: lanes that hold a head vector.
 template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(const LayerAttentionArgs& a, uint4* memory, Shared& shared) {
-    const int ES = Vec<FMT>::BYTES, N = Vec<FMT>::N, rank = blockIdx.z, head = blockIdx.x, width = a.qkv.k, vecs = a.qkv.ld / N;
-    const int dim = a.headDim, ratio = a.heads / a.kvHeads, kvHead = head / ratio;
-    const int rows = dim / LAYER_BLOCKS, outputs = width / LAYER_BLOCKS, headVecs = dim / N; // rows of q, as many of k and v
-    auto firstRow = [&](int part) { return (part == 0 ? head : a.heads + (part - 1) * a.kvHeads + kvHead) * dim + rank * rows; };
-    uint4 *qkv = memory, *o = qkv + 3 * rows * vecs;
-    float4 *x = reinterpret_cast<float4*>(o + outputs * headVecs), *att = x + width / 4;
+    const int ES = Vec<FMT>::BYTES, N = Vec<FMT>::N, rank = blockIdx.z, head = blockIdx.x, width = a.qkv.k, vecs = width / N, t = threadIdx.x;
+    const int dim = a.headDim, ratio = a.heads / a.kvHeads, kvHead = head / ratio, warp = t >> 5, lane = t & 31;
+    const int own = dim / LAYER_BLOCKS, rows = 3 * own, outputs = width / LAYER_BLOCKS, headVecs = dim / N; // rows of q and as many of k and v
+    auto rowOf = [&](int part, int i) { return (part == 0 ? head : a.heads + (part - 1) * a.kvHeads + kvHead) * dim + rank * own + i; };
+    uint4 *qkv = memory, *o = qkv + rows * vecs;
+    T *keys = reinterpret_cast<T*>(o + outputs * headVecs), *values = keys + a.chunk * dim;
+    float4 *x = reinterpret_cast<float4*>(values + a.chunk * dim), *att = x + width / 4;
     float *q = reinterpret_cast<float*>(att + dim / 4), *k = q + dim, *v = k + dim, *bias = v + dim;
-    float *warps = bias + 3 * rows, *splits = warps + LAYER_WARPS * (dim + 2); // [warp] and [block][dim + 2]: top, total, sums
-    const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
-    if (warp == 0) {
-        if (lane == 0) {
-            expectBytes(&shared.weights, (3 * rows * vecs + outputs * headVecs) * 16);
-            expectBytes(&shared.arrived, Stream<FMT>::bytes(width));
-            expectBytes(&shared.met, 3 * dim * 4);
-            expectBytes(&shared.split, LAYER_BLOCKS * (dim + 2) * 4);
-        }
-        __syncwarp();
-        if (lane < 3) bring(qkv + lane * rows * vecs, static_cast<const char*>(a.qkv.data) + (long long)firstRow(lane) * a.qkv.ld * ES, rows * vecs * 16, &shared.weights);
-        const char* from = static_cast<const char*>(a.o.data) + ((long long)rank * outputs * a.o.ld + head * dim) * ES;
-#pragma unroll 1
-        for (int r = lane; r < outputs; r += 32) bring(o + r * headVecs, from + (long long)r * a.o.ld * ES, headVecs * 16, &shared.weights);
+    float *warps = bias + rows, *splits = warps + LAYER_WARPS * (dim + 2); // [warp] and [block][dim + 2]: top, total, sums
+    u64* const barriers = shared.barriers;
+    if (t == 0) {
+        startBarriers(barriers, BARRIERS);
+        expectBytes(barriers + WEIGHTS, (rows * vecs + outputs * headVecs) * 16);
+        expectBytes(barriers + ROW, Normalized<FMT>::bytes(width));
+        expectBytes(barriers + HEADS, 3 * dim * 4);
+        expectBytes(barriers + SPLITS, LAYER_BLOCKS * (dim + 2) * 4);
     }
-    Stream<FMT> stream;
-    stream.x = x, stream.stats = shared.stats, stream.slots = shared.slots, stream.arrived = &shared.arrived;
-    stream.prepare(a.in, a.norm, width);
-    if (int(threadIdx.x) < 3 * rows) {
-        const int part = threadIdx.x / rows;
-        bias[threadIdx.x] = a.bias ? __ldg(a.bias + firstRow(part) + threadIdx.x - part * rows) : 0.f;
-    }
-    __syncthreads(); // the barriers count
+    __syncthreads();
     clusterArrive();
+    const int i = t - LAYER_THREADS / 2, part = (i >= own) + (i >= 2 * own), row = rowOf(part, i - part * own); // of threads with a row
+    const bool rowed = i >= 0 && i < rows;
+    if (t < outputs) {
+        bring(o + t * headVecs, static_cast<const char*>(a.o.data) + ((long long)(rank * outputs + t) * a.o.ld + head * dim) * ES, headVecs * 16, barriers + WEIGHTS);
+    } else if (rowed) {
+        bring(qkv + i * vecs, static_cast<const char*>(a.qkv.data) + (long long)row * a.qkv.ld * ES, vecs * 16, barriers + WEIGHTS);
+    }
     // Behind another layer the sampler has ended, and the sequence is known before the wait.
     const bool behind = a.in.count > 0;
     if (!behind) dependencyWait();
     const Seq seq = a.b.seqs[0];
-    const int AT = sizeof(T) == 4 ? 2 : 4, GROUPS = 32 / LPR, NG = LAYER_WARPS * GROUPS; // positions a group takes at once; groups
     const int past = seq.base, length = past + 1, lo = a.window > 0 ? max(0, length - a.window) : 0;
     const int share = (length - lo + LAYER_BLOCKS - 1) / LAYER_BLOCKS, from = min(lo + rank * share, length), to = min(from + share, length);
-    const bool last = from < to && to == length; // this block has the new position
-    const int cached = min(to, past), e0 = lane % LPR * 8;
-    const bool valid = e0 < dim;
-    T* keys = static_cast<T*>(seq.kv) + a.kvOffset * seq.capacity + (long long)kvHead * seq.capacity * dim;
-    T* values = keys + (long long)a.kvHeads * seq.capacity * dim;
-    Eight<T> nextK[AT], nextV[AT];
-    int p = from + warp * GROUPS + lane / LPR;
-    auto load = [&](int at) {
-#pragma unroll
-        for (int j = 0; j < AT; j++) {
-            const bool in = at + j * NG < cached && valid;
-            const int offset = (in ? at + j * NG : 0) * dim + e0;
-            nextK[j].load(keys + offset, in);
-            nextV[j].load(values + offset, in);
-        }
+    T* cachedKeys = static_cast<T*>(seq.kv) + a.kvOffset * seq.capacity + (long long)kvHead * seq.capacity * dim;
+    T* cachedValues = cachedKeys + (long long)a.kvHeads * seq.capacity * dim;
+    auto bringChunk = [&](int at) { // by one thread
+        const u32 bytes = max(0, min(min(to, past) - at, a.chunk)) * dim * int(sizeof(T));
+        expectBytes(barriers + CACHE, 2 * bytes);
+        if (bytes == 0) return;
+        bring(keys, cachedKeys + (long long)at * dim, bytes, barriers + CACHE);
+        bring(values, cachedValues + (long long)at * dim, bytes, barriers + CACHE);
     };
-    load(p);
+    if (t == LAYER_THREADS - 1) bringChunk(from);
+    Normalized<FMT> normalized(a.in, a.norm, width);
+    if (rowed) bias[i] = a.bias ? __ldg(a.bias + row) : 0.f;
+    clusterWait();
     if (behind) dependencyWait();
     dependentsLaunch();
 
-    stream.bringNormalized(a.in, a.norm, width, head == 0);
-    awaitBytes(&shared.weights);
-    multiplyRows<FMT>(qkv, vecs, 3 * rows, width / N, x, false, [&](int row, float y, float) {
-        const int part = row / rows, e = part * dim + rank * rows + row - part * rows, sub = lane & ((1 << lanesOf(width / N)) - 1);
-        if (sub < LAYER_BLOCKS) send(q + e, &shared.met, sub, y + bias[row]);
+    normalized.bringTo(x, a.in, a.norm, width, head == 0, shared.stream, barriers + ROW);
+    awaitBytes(barriers + WEIGHTS);
+    multiplyForAll<FMT>(qkv, rows, (rows + LAYER_WARPS - 1) / LAYER_WARPS, vecs, x, [&](int row, float y, bool is) {
+        const int part = (row >= own) + (row >= 2 * own);
+        if (is) send(q + part * (dim - own) + rank * own + row, barriers + HEADS, t & 7, y + bias[row]);
     });
-    awaitBytes(&shared.met);
+    awaitBytes(barriers + HEADS);
     if (a.rope.cs || a.qNorm.kind != NORM_NONE || a.kNorm.kind != NORM_NONE) {
         if (warp == 0) prepareHead(q, dim, a.qNorm, a.rope);
-        if (warp == 1 && last) prepareHead(k, dim, a.kNorm, a.rope);
+        if (warp == 1) prepareHead(k, dim, a.kNorm, a.rope);
         __syncthreads();
     }
-    if (last && warp >= LAYER_WARPS - 2 && head % ratio == 0 && past < seq.capacity) {
-        const bool isK = warp == LAYER_WARPS - 1;
-        for (int d = lane; d < dim; d += 32) (isK ? keys : values)[(long long)past * dim + d] = rounded((isK ? k : v)[d], T());
-    }
+    const int e0 = lane % LPR * 8;
+    const bool valid = e0 < dim;
     float query[8], sums[8] = {}, top = -INFINITY, total = 0;
 #pragma unroll
     for (int i = 0; i < 8; i++) query[i] = valid ? q[e0 + i] * a.scale * 1.4426950408889634f : 0.f;
-    auto dot = [&](const float f[8]) {
-        float s = 0;
-#pragma unroll
-        for (int i = 0; i < 8; i++) s += query[i] * f[i];
-#pragma unroll
-        for (int o = LPR / 2; o; o >>= 1) s += __shfl_xor_sync(~0u, s, o);
-        return s;
-    };
+    u32 turn = 0;
 #pragma unroll 1
-    for (; p - lane / LPR < cached; p += AT * NG) {
-        Eight<T> nowV[AT];
-        float s[AT], f[8], best = top;
-#pragma unroll
-        for (int j = 0; j < AT; j++) {
-            nextK[j].floats(f);
-            s[j] = dot(f);
-            if (p + j * NG >= cached) s[j] = -INFINITY;
-            best = fmaxf(best, s[j]);
-            nowV[j] = nextV[j];
+    for (int at = from; at < to; at += a.chunk, turn++) {
+        if (turn > 0) {
+            __syncthreads();
+            if (t == 0) bringChunk(at);
         }
-        if (p - lane / LPR + AT * NG < cached) load(p + AT * NG);
-        const float safe = best == -INFINITY ? 0.f : best, keep = exp2Fast(top - safe);
-        top = best, total *= keep;
-#pragma unroll
-        for (int i = 0; i < 8; i++) sums[i] *= keep;
-#pragma unroll
-        for (int j = 0; j < AT; j++) {
-            s[j] = exp2Fast(s[j] - safe), total += s[j];
-            nowV[j].floats(f);
-#pragma unroll
-            for (int i = 0; i < 8; i++) sums[i] += s[j] * f[i];
+        awaitBytes(barriers + CACHE, turn);
+        const int end = min(to, at + a.chunk);
+        if (end == length && t < 2 * dim) { // the new position, rounded as the cache holds it
+            const bool isV = t >= dim;
+            const int d = isV ? t - dim : t;
+            const T e = rounded((isV ? v : k)[d], T());
+            (isV ? values : keys)[(past - at) * dim + d] = e;
+            if (head % ratio == 0 && past < seq.capacity) (isV ? cachedValues : cachedKeys)[(long long)past * dim + d] = e;
         }
-    }
-    if (last && warp == 0) { // the new position, rounded as the cache holds it: the first lane group takes it, the others look on
-        float f[8];
+        __syncthreads();
+#pragma unroll 1
+        for (int p0 = at + warp * (32 / LPR); p0 < end; p0 += LAYER_THREADS / LPR) {
+            const int p = p0 + lane / LPR, offset = (min(p, end - 1) - at) * dim + (valid ? e0 : 0);
+            Eight<T> e, f;
+            e.load(keys + offset), f.load(values + offset);
+            float c[8], s = 0;
+            e.floats(c);
 #pragma unroll
-        for (int i = 0; i < 8; i++) f[i] = valid ? float(rounded(k[e0 + i], T())) : 0.f;
-        const float s = dot(f), best = fmaxf(top, s);
-        if (lane < LPR) {
-            const float keep = exp2Fast(top - best), w = exp2Fast(s - best);
+            for (int i = 0; i < 8; i++) s += query[i] * c[i];
+#pragma unroll
+            for (int o = LPR / 2; o; o >>= 1) s += __shfl_xor_sync(~0u, s, o);
+            if (p >= end) s = -INFINITY;
+            const float best = fmaxf(top, s), safe = best == -INFINITY ? 0.f : best, keep = exp2Fast(top - safe), w = exp2Fast(s - safe);
             top = best, total = total * keep + w;
+            f.floats(c);
 #pragma unroll
-            for (int i = 0; i < 8; i++) sums[i] = sums[i] * keep + w * (valid ? float(rounded(v[e0 + i], T())) : 0.f);
+            for (int i = 0; i < 8; i++) sums[i] = sums[i] * keep + w * c[i];
         }
-        __syncwarp();
     }
     // lane groups of the warp, then the warps, then the blocks
     float best = top;
@@ -188,10 +166,13 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
     }
     if (lane == 0) mine[0] = best, mine[1] = total;
     __syncthreads();
-    // `part` [8][dim + 2] added up: element d of the sums; as it has to be divided by the total
-    auto meet = [&](const float* part, int d, float& best, float& total) {
-        float sum = 0;
-        best = -INFINITY, total = 0;
+    // first the warps' parts, then the blocks': element d of their sum
+#pragma unroll 1
+    for (int round = 0; round < 2; round++) {
+        const int team = t / dim, d = t - team * dim, teams = LAYER_THREADS / dim; // a team sends to every so manieth block
+        const float* part = round ? splits : warps;
+        if (round) awaitBytes(barriers + SPLITS);
+        float best = -INFINITY, total = 0, sum = 0;
 #pragma unroll
         for (int w = 0; w < 8; w++) best = fmaxf(best, part[w * (dim + 2)]);
 #pragma unroll
@@ -201,28 +182,19 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
             total += one[1] * keep;
             sum += one[2 + d] * keep;
         }
-        return sum;
-    };
-    const int at = threadIdx.x / dim, d = threadIdx.x - at * dim, teams = LAYER_THREADS / dim; // a team sends to every so manieth block
-    if (at < teams) {
-        float best, total;
-        const float sum = meet(warps, d, best, total);
-        float* to = splits + rank * (dim + 2);
-        for (int b = at; b < LAYER_BLOCKS; b += teams) {
-            send(to + 2 + d, &shared.split, b, sum);
-            if (d < 2) send(to + d, &shared.split, b, d ? total : best);
+        if (round) {
+            if (team == 0) *placeOf<FMT>(att, d, dim) = __fdividef(sum, total);
+        } else if (team < teams) {
+            float* to = splits + rank * (dim + 2);
+#pragma unroll 1
+            for (int b = team; b < LAYER_BLOCKS; b += teams) {
+                send(to + 2 + d, barriers + SPLITS, b, sum);
+                if (d < 2) send(to + d, barriers + SPLITS, b, d ? total : best);
+            }
         }
     }
-    awaitBytes(&shared.split);
-    if (int(threadIdx.x) < dim) {
-        float best, total;
-        const float sum = meet(splits, threadIdx.x, best, total);
-        reinterpret_cast<float*>(att + Stream<FMT>::place(threadIdx.x / 4, dim))[threadIdx.x & 3] = __fdividef(sum, total);
-    }
     __syncthreads();
-    multiplyRows<FMT>(o, headVecs, outputs, headVecs, att, false, [&](int row, float y, float) {
-        if ((lane & ((1 << lanesOf(headVecs)) - 1)) == 0) a.parts[head * width + rank * outputs + row] = y;
-    });
+    multiplyOwn<FMT>(o, outputs, headVecs, att, a.parts + head * width + rank * outputs);
 }
 
 template <int FMT, class T> __device__ __forceinline__ void attendHead(const LayerAttentionArgs& a, uint4* memory, Shared& shared) {

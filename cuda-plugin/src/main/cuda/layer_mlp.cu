@@ -2,57 +2,50 @@
 // them and then of the output's rows.
 #include "layer.cuh"
 
+enum { WEIGHTS, ROW, HIDDEN, BARRIERS };
+
 template <int FMT> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
     extern __shared__ uint4 memory[];
-    __shared__ u64 weights, arrived, met;
-    __shared__ float2 stats[LAYER_BLOCKS];
-    __shared__ float4 slots[LAYER_WARPS][32];
-    const int ES = Vec<FMT>::BYTES, N = Vec<FMT>::N, rank = blockIdx.z, width = a.up.k, vecs = a.up.ld / N;
-    const int each = a.gated ? 2 : 1, rows = a.units / LAYER_BLOCKS * each, outputs = width / LAYER_BLOCKS, unitVecs = a.units / N;
-    const int firstRow = (blockIdx.x * a.units) * each + rank * rows;
+    __shared__ u64 barriers[BARRIERS];
+    __shared__ Stream stream;
+    const int ES = Vec<FMT>::BYTES, N = Vec<FMT>::N, rank = blockIdx.z, width = a.up.k, vecs = width / N, t = threadIdx.x;
+    const int sides = a.gated ? 2 : 1, own = a.units / LAYER_BLOCKS, rows = own * sides, outputs = width / LAYER_BLOCKS, unitVecs = a.units / N;
+    const int firstRow = (blockIdx.x * a.units + rank * own) * sides;
     uint4 *up = memory, *down = up + rows * vecs;
     float4 *x = reinterpret_cast<float4*>(down + outputs * unitVecs), *hidden = x + width / 4;
     float* bias = reinterpret_cast<float*>(hidden + a.units / 4);
     Mark mark{a.mark};
-    if (threadIdx.x < 32) {
-        if (threadIdx.x == 0) {
-            expectBytes(&weights, (rows * vecs + outputs * unitVecs) * 16);
-            expectBytes(&arrived, Stream<FMT>::bytes(width));
-            expectBytes(&met, a.units * 4);
-        }
-        __syncwarp();
-        if (threadIdx.x == 0) bring(up, static_cast<const char*>(a.up.data) + (long long)firstRow * a.up.ld * ES, rows * vecs * 16, &weights);
-        const char* from = static_cast<const char*>(a.down.data) + ((long long)rank * outputs * a.down.ld + blockIdx.x * a.units) * ES;
-#pragma unroll 1
-        for (int r = threadIdx.x; r < outputs; r += 32) bring(down + r * unitVecs, from + (long long)r * a.down.ld * ES, unitVecs * 16, &weights);
+    if (t == 0) {
+        startBarriers(barriers, BARRIERS);
+        expectBytes(barriers + WEIGHTS, (rows * vecs + outputs * unitVecs) * 16);
+        expectBytes(barriers + ROW, Normalized<FMT>::bytes(width));
+        expectBytes(barriers + HIDDEN, a.units * 4);
     }
-    Stream<FMT> stream;
-    stream.x = x, stream.stats = stats, stream.slots = slots, stream.arrived = &arrived;
-    stream.prepare(a.in, a.norm, width);
-    for (int r = threadIdx.x; r < rows; r += LAYER_THREADS) bias[r] = a.bias ? __ldg(a.bias + firstRow + r) : 0.f;
-    __syncthreads(); // the barriers count
+    __syncthreads();
     clusterArrive();
+    if (t < outputs) {
+        bring(down + t * unitVecs, static_cast<const char*>(a.down.data) + ((long long)(rank * outputs + t) * a.down.ld + blockIdx.x * a.units) * ES, unitVecs * 16, barriers + WEIGHTS);
+    } else if (t >= LAYER_THREADS / 2) {
+        for (int r = t - LAYER_THREADS / 2; r < rows; r += LAYER_THREADS / 2) bring(up + r * vecs, static_cast<const char*>(a.up.data) + (long long)(firstRow + r) * a.up.ld * ES, vecs * 16, barriers + WEIGHTS);
+    }
+    Normalized<FMT> normalized(a.in, a.norm, width);
+    for (int r = t; r < rows; r += LAYER_THREADS) bias[r] = a.bias ? __ldg(a.bias + firstRow + r) : 0.f;
+    clusterWait();
     dependencyWait();
     dependentsLaunch();
-    stream.bringNormalized(a.in, a.norm, width, blockIdx.x == 0);
-    awaitBytes(&weights);
-    multiplyRows<FMT>(up, vecs, rows, width / N, x, a.gated, [&](int row, float v, float next) {
-        v = activate(v + bias[row], a.act);
+    normalized.bringTo(x, a.in, a.norm, width, blockIdx.x == 0, stream, barriers + ROW);
+    awaitBytes(barriers + WEIGHTS);
+    const int each = (own + LAYER_WARPS - 1) / LAYER_WARPS * sides;
+    multiplyForAll<FMT>(up, rows, each, vecs, x, [&](int row, float v, bool is) {
+        v += bias[row];
+        const float gate = __shfl_xor_sync(~0u, v, 8); // of the next row
+        v = activate(v, a.act);
         int unit = row;
-        if (a.gated) {
-            if (row & 1) return;
-            v *= next + bias[row + 1], unit = row / 2;
-        }
-        unit += rank * (a.units / LAYER_BLOCKS);
-        const int lane = threadIdx.x & 31; // of a row's lanes, eight at least, one a block
-        float* to = reinterpret_cast<float*>(hidden + Stream<FMT>::place(unit / 4, a.units)) + (unit & 3);
-        const int lanes = 1 << lanesOf(width / N);
-        if ((lane & (lanes - 1)) < LAYER_BLOCKS) send(to, &met, lane & (lanes - 1), v);
+        if (a.gated) v *= gate, is &= (row & 1) == 0, unit = row / 2;
+        if (is) send(placeOf<FMT>(hidden, rank * own + unit, a.units), barriers + HIDDEN, t & 7, v);
     });
-    awaitBytes(&met);
-    multiplyRows<FMT>(down, unitVecs, outputs, unitVecs, hidden, false, [&](int row, float v, float) {
-        if ((threadIdx.x & ((1 << lanesOf(unitVecs)) - 1)) == 0) a.parts[blockIdx.x * width + rank * outputs + row] = v;
-    });
+    awaitBytes(barriers + HIDDEN);
+    multiplyOwn<FMT>(down, outputs, unitVecs, hidden, a.parts + blockIdx.x * width + rank * outputs);
 }
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) // elsewhere they are never launched

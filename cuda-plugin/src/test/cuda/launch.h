@@ -189,17 +189,16 @@ inline Launch attnDecodeLaunch(AttentionArgs& a, int sm, int reach = 4096) {
     return {dim3(a.splits, y, rows), 256, size_t(gq) * 8 * (D + 2) * 4};
 }
 // layer_attention_*, layer_mlp_*, layer_sum on 9.0: two launches' blocks at once on a multiprocessor.
-inline size_t layerAttentionShared(int fmt, int width, int D) {
-    const int es = fmt == FMT_F32 ? 4 : 2;
-    return size_t(3 * D / 8) * roundUp(width, 64) * es + size_t(width / 8) * D * es + 4 * size_t(width + 4 * D + 3 * D / 8 + 16 * (D + 2));
-}
-inline Launch layerAttentionLaunch(const LayerAttentionArgs& a) {
-    return {dim3(a.heads, 1, 8), 256, layerAttentionShared(a.qkv.fmt, a.qkv.k, a.headDim), 8};
+inline Launch layerAttentionLaunch(LayerAttentionArgs& a) {
+    const int es = a.qkv.fmt == FMT_F32 ? 4 : 2, width = a.qkv.k, D = a.headDim;
+    const int row = D * (a.kvFmt ? 2 : 4);
+    a.chunk = 32768 / es / row;
+    return {dim3(a.heads, 1, 8), 256, size_t(3 * D / 8) * width * es + size_t(width / 8) * D * es + 2 * size_t(a.chunk) * row + 4 * size_t(width + 4 * D + 3 * D / 8 + 16 * (D + 2)), 8};
 }
 inline Launch layerMlpLaunch(LayerMlpArgs& a, int units) {
     const int es = a.up.fmt == FMT_F32 ? 4 : 2, rows = units / 8 * (a.gated ? 2 : 1), width = a.up.k;
     a.units = units;
-    return {dim3(a.down.k / units, 1, 8), 256, size_t(rows) * a.up.ld * es + size_t(width / 8) * units * es + 4 * size_t(width + units + rows), 8};
+    return {dim3(a.down.k / units, 1, 8), 256, size_t(rows) * width * es + size_t(width / 8) * units * es + 4 * size_t(width + units + rows), 8};
 }
 inline Launch layerSumLaunch(const LayerSumArgs& a) { return {dim3(ceilDiv(a.width, 128)), 256, 0}; }
 // Head sizes are padded to one of these in shared memory.
