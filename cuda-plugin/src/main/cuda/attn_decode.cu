@@ -123,7 +123,7 @@ template <class T, int LPR, int GQ, bool ODD, bool MEET> __device__ __forceinlin
     // split c makes outputs c * part .. of the nq * dim; what it is sent: sums [split][part], then tops and totals [split][head][2]
     const int part = MEET ? (nq * dim + active - 1) / active : 0, own = min(part, max(0, nq * dim - split * part));
     if (MEET) {
-        if (threadIdx.x == 0) startBarriers(arrived, 1), expectBytes(arrived, active * 4 * (own + 2 * nq));
+        if (threadIdx.x == 0) expectBytes(arrived, active * 4 * (own + 2 * nq));
         clusterArrive();
     }
     Rotation rotation;

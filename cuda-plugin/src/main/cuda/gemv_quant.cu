@@ -118,7 +118,7 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     // What this block finishes: of every `blocks` row tiles the one that has its rank. Thread e makes output e, e + 256, ...
     const int most = (rows + blocks - 1) >> shift, outputs = ((rows - rank + blocks - 1) >> shift) * 16, e0 = threadIdx.x;
     if (blocks > 1) {
-        if (threadIdx.x == 0) startBarriers(&shared.arrived, 1), expectBytes(&shared.arrived, blocks * 4 * (outputs + (a.norm.kind == NORM_RMS)));
+        if (threadIdx.x == 0) expectBytes(&shared.arrived, blocks * 4 * (outputs + (a.norm.kind == NORM_RMS)));
         clusterArrive();
     }
     auto outputOf = [&](int e) { return (row0 + rank + (e >> 4) * blocks) * 16 + (e & 15); };

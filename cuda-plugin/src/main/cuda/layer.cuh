@@ -6,6 +6,7 @@
 // under way into shared memory before the wait. The code is run once and read from memory as it runs, so its length is time.
 #pragma once
 #include "cluster.cuh"
+#include "layer_abi.cuh"
 
 #define LAYER_THREADS 256
 #define LAYER_WARPS 8
@@ -13,6 +14,42 @@
 #define LAYER_WIDTH 1024 // of the stream, at most: 128 columns a block, four a lane
 #define LAYER_PARTS 32 // at most
 #define AT_ONCE 4 // rows of a warp, or of 8 lanes
+
+// Barriers that count bytes. One thread starts them, and says before clusterArrive() what the first turn of each will bring.
+__device__ __forceinline__ void startBarriers(u64* barriers, int n) {
+#if __CUDA_ARCH__ >= 900
+    for (int i = 0; i < n; i++) asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(u32(__cvta_generic_to_shared(barriers + i))) : "memory");
+    asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void expect(u64* barrier, u32 bytes) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(u32(__cvta_generic_to_shared(barrier))), "r"(bytes) : "memory");
+#endif
+}
+__device__ __forceinline__ void await(u64* barrier, u32 turn = 0) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1; @p bra done; bra again; done: }"
+                 ::"r"(u32(__cvta_generic_to_shared(barrier))), "r"(turn & 1) : "memory");
+#endif
+}
+// Sends v to where block `rank` of the cluster has what lies at p here, 16-byte aligned.
+__device__ __forceinline__ void send(float4* p, u64* barrier, u32 rank, float4 v) {
+#if __CUDA_ARCH__ >= 900
+    u32 to, counter;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(to) : "r"(u32(__cvta_generic_to_shared(p))), "r"(rank));
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(counter) : "r"(u32(__cvta_generic_to_shared(barrier))), "r"(rank));
+    asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [%0], {%1, %2, %3, %4}, [%5];"
+                 ::"r"(to), "r"(__float_as_uint(v.x)), "r"(__float_as_uint(v.y)), "r"(__float_as_uint(v.z)), "r"(__float_as_uint(v.w)), "r"(counter) : "memory");
+#endif
+}
+// The copy engine brings bytes from global to shared memory, both 16-byte aligned.
+__device__ __forceinline__ void bring(void* to, const void* from, u32 bytes, u64* barrier) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
+                 ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes), "r"(u32(__cvta_generic_to_shared(barrier))) : "memory");
+#endif
+}
 
 template <int FMT> struct Vec { static const int N = FMT == FMT_F32 ? 4 : 8, PLANES = N / 4, BYTES = 16 / N; };
 
@@ -23,6 +60,9 @@ template <int FMT> __device__ __forceinline__ int place(int quad, int width) {
 template <int FMT> __device__ __forceinline__ float* placeOf(float4* x, int column, int width) {
     return reinterpret_cast<float*>(x + place<FMT>(column / 4, width)) + (column & 3);
 }
+
+// The end of a part of the launch.
+__device__ __forceinline__ void partEnds(u64* mark, int part) { Mark end{mark ? mark + part : nullptr}; }
 
 __device__ __forceinline__ void add(float4& a, float4 b) { a.x += b.x, a.y += b.y, a.z += b.z, a.w += b.w; }
 
@@ -83,7 +123,7 @@ template <int FMT> struct Normalized {
         const float squares = warpSum(in ? (a * a + b * b) + (c * c + d * d) : 0.f);
         if (lane < 2) send(&s.stats[blockIdx.z].x + lane, arrived, warp, lane ? squares : mean);
         if (keep && in && warp == 0) *reinterpret_cast<float4*>(r.sum + at) = v;
-        awaitBytes(arrived);
+        await(arrived);
         float m = 0, sq = 0;
         if (norm.kind == NORM_LAYER) {
 #pragma unroll

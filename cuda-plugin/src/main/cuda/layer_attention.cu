@@ -59,10 +59,10 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
     u64* const barriers = shared.barriers;
     if (t == 0) {
         startBarriers(barriers, BARRIERS);
-        expectBytes(barriers + WEIGHTS, (rows * vecs + outputs * headVecs) * 16);
-        expectBytes(barriers + ROW, Normalized<FMT>::bytes(width));
-        expectBytes(barriers + HEADS, 3 * dim * 4);
-        expectBytes(barriers + SPLITS, LAYER_BLOCKS * (dim + 2) * 4);
+        expect(barriers + WEIGHTS, (rows * vecs + outputs * headVecs) * 16);
+        expect(barriers + ROW, Normalized<FMT>::bytes(width));
+        expect(barriers + HEADS, 3 * dim * 4);
+        expect(barriers + SPLITS, LAYER_BLOCKS * (dim + 2) * 4);
     }
     __syncthreads();
     clusterArrive();
@@ -83,7 +83,7 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
     T* cachedValues = cachedKeys + (long long)a.kvHeads * seq.capacity * dim;
     auto bringChunk = [&](int at) { // by one thread
         const u32 bytes = max(0, min(min(to, past) - at, a.chunk)) * dim * int(sizeof(T));
-        expectBytes(barriers + CACHE, 2 * bytes);
+        expect(barriers + CACHE, 2 * bytes);
         if (bytes == 0) return;
         bring(keys, cachedKeys + (long long)at * dim, bytes, barriers + CACHE);
         bring(values, cachedValues + (long long)at * dim, bytes, barriers + CACHE);
@@ -96,12 +96,13 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
     dependentsLaunch();
 
     normalized.bringTo(x, a.in, a.norm, width, head == 0, shared.stream, barriers + ROW);
-    awaitBytes(barriers + WEIGHTS);
+    await(barriers + WEIGHTS);
     multiplyForAll<FMT>(qkv, rows, (rows + LAYER_WARPS - 1) / LAYER_WARPS, vecs, x, [&](int row, float y, bool is) {
         const int part = (row >= own) + (row >= 2 * own);
         if (is) send(q + part * (dim - own) + rank * own + row, barriers + HEADS, t & 7, y + bias[row]);
     });
-    awaitBytes(barriers + HEADS);
+    await(barriers + HEADS);
+    partEnds(a.mark, 0);
     if (a.rope.cs || a.qNorm.kind != NORM_NONE || a.kNorm.kind != NORM_NONE) {
         if (warp == 0) prepareHead(q, dim, a.qNorm, a.rope);
         if (warp == 1) prepareHead(k, dim, a.kNorm, a.rope);
@@ -119,7 +120,7 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
             __syncthreads();
             if (t == 0) bringChunk(at);
         }
-        awaitBytes(barriers + CACHE, turn);
+        await(barriers + CACHE, turn);
         const int end = min(to, at + a.chunk);
         if (end == length && t < 2 * dim) { // the new position, rounded as the cache holds it
             const bool isV = t >= dim;
@@ -171,7 +172,7 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
     for (int round = 0; round < 2; round++) {
         const int team = t / dim, d = t - team * dim, teams = LAYER_THREADS / dim; // a team sends to every so manieth block
         const float* part = round ? splits : warps;
-        if (round) awaitBytes(barriers + SPLITS);
+        if (round) await(barriers + SPLITS);
         float best = -INFINITY, total = 0, sum = 0;
 #pragma unroll
         for (int w = 0; w < 8; w++) best = fmaxf(best, part[w * (dim + 2)]);
@@ -194,7 +195,9 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
         }
     }
     __syncthreads();
+    partEnds(a.mark, 1);
     multiplyOwn<FMT>(o, outputs, headVecs, att, a.parts + head * width + rank * outputs);
+    partEnds(a.mark, 2);
 }
 
 template <int FMT, class T> __device__ __forceinline__ void attendHead(const LayerAttentionArgs& a, uint4* memory, Shared& shared) {
@@ -204,7 +207,6 @@ template <int FMT, class T> __device__ __forceinline__ void attendHead(const Lay
 template <int FMT> __device__ __forceinline__ void attention(const LayerAttentionArgs& a) {
     extern __shared__ uint4 memory[];
     __shared__ Shared shared;
-    Mark mark{a.mark};
     if (a.kvFmt == FMT_F32) attendHead<FMT, float>(a, memory, shared);
     else attendHead<FMT, __half>(a, memory, shared);
 }

@@ -9,17 +9,16 @@ template <int FMT> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
     __shared__ u64 barriers[BARRIERS];
     __shared__ Stream stream;
     const int ES = Vec<FMT>::BYTES, N = Vec<FMT>::N, rank = blockIdx.z, width = a.up.k, vecs = width / N, t = threadIdx.x;
-    const int sides = a.gated ? 2 : 1, own = a.units / LAYER_BLOCKS, rows = own * sides, outputs = width / LAYER_BLOCKS, unitVecs = a.units / N;
+    const int sides = a.gated ? 2 : 1, units = min(a.units, a.down.k - int(blockIdx.x) * a.units), own = units / LAYER_BLOCKS, rows = own * sides, outputs = width / LAYER_BLOCKS, unitVecs = units / N;
     const int firstRow = (blockIdx.x * a.units + rank * own) * sides;
     uint4 *up = memory, *down = up + rows * vecs;
     float4 *x = reinterpret_cast<float4*>(down + outputs * unitVecs), *hidden = x + width / 4;
-    float* bias = reinterpret_cast<float*>(hidden + a.units / 4);
-    Mark mark{a.mark};
+    float* bias = reinterpret_cast<float*>(hidden + units / 4);
     if (t == 0) {
         startBarriers(barriers, BARRIERS);
-        expectBytes(barriers + WEIGHTS, (rows * vecs + outputs * unitVecs) * 16);
-        expectBytes(barriers + ROW, Normalized<FMT>::bytes(width));
-        expectBytes(barriers + HIDDEN, a.units * 4);
+        expect(barriers + WEIGHTS, (rows * vecs + outputs * unitVecs) * 16);
+        expect(barriers + ROW, Normalized<FMT>::bytes(width));
+        expect(barriers + HIDDEN, units * 4);
     }
     __syncthreads();
     clusterArrive();
@@ -34,7 +33,7 @@ template <int FMT> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
     dependencyWait();
     dependentsLaunch();
     normalized.bringTo(x, a.in, a.norm, width, blockIdx.x == 0, stream, barriers + ROW);
-    awaitBytes(barriers + WEIGHTS);
+    await(barriers + WEIGHTS);
     const int each = (own + LAYER_WARPS - 1) / LAYER_WARPS * sides;
     multiplyForAll<FMT>(up, rows, each, vecs, x, [&](int row, float v, bool is) {
         v += bias[row];
@@ -42,10 +41,12 @@ template <int FMT> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
         v = activate(v, a.act);
         int unit = row;
         if (a.gated) v *= gate, is &= (row & 1) == 0, unit = row / 2;
-        if (is) send(placeOf<FMT>(hidden, rank * own + unit, a.units), barriers + HIDDEN, t & 7, v);
+        if (is) send(placeOf<FMT>(hidden, rank * own + unit, units), barriers + HIDDEN, t & 7, v);
     });
-    awaitBytes(barriers + HIDDEN);
+    await(barriers + HIDDEN);
+    partEnds(a.mark, 0);
     multiplyOwn<FMT>(down, outputs, unitVecs, hidden, a.parts + blockIdx.x * width + rank * outputs);
+    partEnds(a.mark, 1);
 }
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) // elsewhere they are never launched

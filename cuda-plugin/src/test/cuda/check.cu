@@ -1,4 +1,4 @@
-// Every kernel against double on the CPU. usage: check [embed|sample|gemv|gemm|attention]... (all of them without a word);
+// Every kernel against double on the CPU. usage: check [embed|sample|gemv|gemm|attention|layers]... (all of them without a word);
 // VERBOSE=1 prints every case. Exits 1 when one is off.
 #include "harness.h"
 cudaStream_t stream;
@@ -7,6 +7,7 @@ bool pdl = true;
 static int checks;
 static bool hopper; // compute capability 9.0
 #include "check_attention.h"
+#include "check_layers.h"
 #include "check_linear.h"
 #include "check_sample.h"
 
@@ -62,6 +63,7 @@ int main(int argc, char** argv) {
     part("gemv", [] { linears(true, false); });
     part("gemm", [] { linears(false, true); });
     part("attention", attentions);
+    part("layers", layers);
     printf("%d checks on %s, %d failures\n", checks, prop.name, failures);
     return failures != 0 || checks == 0;
 }

@@ -1,7 +1,7 @@
 // The launch rules of the kernels, as the Java side's LaunchRules has them.
 #pragma once
 #include <algorithm>
-#include "../../main/cuda/abi.cuh"
+#include "../../main/cuda/layer_abi.cuh"
 
 struct Launch { dim3 grid; int block; size_t shared; int cluster = 1; /* blocks of one z that share memory */ };
 
@@ -195,10 +195,17 @@ inline Launch layerAttentionLaunch(LayerAttentionArgs& a) {
     a.chunk = 32768 / es / row;
     return {dim3(a.heads, 1, 8), 256, size_t(3 * D / 8) * width * es + size_t(width / 8) * D * es + 2 * size_t(a.chunk) * row + 4 * size_t(width + 4 * D + 3 * D / 8 + 16 * (D + 2)), 8};
 }
-inline Launch layerMlpLaunch(LayerMlpArgs& a, int units) {
-    const int es = a.up.fmt == FMT_F32 ? 4 : 2, rows = units / 8 * (a.gated ? 2 : 1), width = a.up.k;
-    a.units = units;
-    return {dim3(a.down.k / units, 1, 8), 256, size_t(rows) * width * es + size_t(width / 8) * units * es + 4 * size_t(width + units + rows), 8};
+// As many clusters as there are multiprocessors for their blocks, a quarter fewer where a block takes more than half of one's memory.
+inline Launch layerMlpLaunch(LayerMlpArgs& a, int sm, int clusters = 0) {
+    const int es = a.up.fmt == FMT_F32 ? 4 : 2, width = a.up.k, f = a.down.k;
+    for (bool large : {false, true}) {
+        const int most = clusters ? clusters : std::min({32, clusterLimit[8] / (large ? 2 : 1), sm * (large ? 3 : 4) / 32});
+        a.units = roundUp(ceilDiv(f, most), 8);
+        const int rows = a.units / 8 * (a.gated ? 2 : 1), count = ceilDiv(f, a.units);
+        const size_t shared = size_t(es) * (rows * width + width / 8 * a.units) + 4 * (width + a.units + rows);
+        if (large || clusters || shared <= (227 / 2 - 6) * 1024) return {dim3(count, 1, 8), 256, shared, 8};
+    }
+    return {};
 }
 inline Launch layerSumLaunch(const LayerSumArgs& a) { return {dim3(ceilDiv(a.width, 128)), 256, 0}; }
 // Head sizes are padded to one of these in shared memory.

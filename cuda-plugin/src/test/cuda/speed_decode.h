@@ -87,10 +87,10 @@ struct Decoder {
     void downStep(int l) { linear(*down[l], mid.p, x.p, false, true, ACT_NONE, false); }
     void headStep() { linear(*head, x.p, logits.p, true, false, ACT_NONE, false, true); }
     // The same with two launches a layer.
-    Dev<float> streams{2 * 4096}, attParts{32 * 4096}, mlpParts{32 * 4096};
-    int units = 0;
+    Dev<float> streams{2 * 1024}, attParts{32 * 1024}, mlpParts{32 * 1024};
+    int clusters = 0, mlpParts_ = 0;
     NormRef norm() { return {vec.p, m.llama ? nullptr : vec.p, 1e-5f, m.llama ? NORM_RMS : NORM_LAYER, m.d, 0}; }
-    ResidualRef behindMlp(int l, float* sum) { return {l ? streams.p + m.d : x.p, l && !m.llama ? vec.p : nullptr, mlpParts.p, sum, l ? m.f / units : 0, m.d}; }
+    ResidualRef behindMlp(int l, float* sum) { return {l ? streams.p + 1024 : x.p, l && !m.llama ? vec.p : nullptr, mlpParts.p, sum, l ? mlpParts_ : 0, m.d}; }
     void layerAttention(int l) {
         LayerAttentionArgs a = {};
         a.in = behindMlp(l, streams.p), a.norm = norm(), a.qkv = qkv[l]->w, a.o = o[l]->w, a.parts = attParts.p, a.b = b;
@@ -101,10 +101,11 @@ struct Decoder {
     }
     void layerMlp(int l) {
         LayerMlpArgs a = {};
-        a.in = {streams.p, m.llama ? nullptr : vec.p, attParts.p, streams.p + m.d, m.heads, m.d};
+        a.in = {streams.p, m.llama ? nullptr : vec.p, attParts.p, streams.p + 1024, m.heads, m.d};
         a.norm = norm(), a.up = up[l]->w, a.down = down[l]->w, a.bias = m.llama ? nullptr : vec.p, a.parts = mlpParts.p;
         a.act = m.llama ? ACT_SILU : ACT_GELU_TANH, a.gated = m.llama;
-        const Launch g = layerMlpLaunch(a, units);
+        const Launch g = layerMlpLaunch(a, sms, clusters);
+        mlpParts_ = g.grid.x;
         launch(layerMlpOf(fmt), g, a);
     }
     void layerSum() {
@@ -160,9 +161,8 @@ static void decodeLayers(Model m, int fmt, int pos) {
     auto expected = d.logits.host();
     d.reset(pos);
     const float before = timeGraph([&] { d.step(); }, 40);
-    for (int clusters : {12, 16, 24, 32}) {
-        if (m.f % (clusters * 64)) continue;
-        d.units = m.f / clusters;
+    for (int clusters : {0, 12, 14, 16}) { // 0: the rule
+        d.clusters = clusters;
         d.reset(pos);
         d.layersStep();
         auto logits = d.logits.host();
@@ -175,8 +175,8 @@ static void decodeLayers(Model m, int fmt, int pos) {
         float mlp = timeGraph([&] { for (int l = 1; l < m.layers; l++) d.layerMlp(l); }, 20) / (m.layers - 1);
         float head = timeGraph([&] { d.headStep(); }, 20), sum = timeGraph([&] { for (int l = 1; l < m.layers; l++) d.layerSum(); }, 20) / (m.layers - 1);
         float token = timeGraph([&] { for (int l = 1; l < m.layers; l++) d.token(); }, 20) / (m.layers - 1);
-        printf("layers %s %s after %d, %d clusters: %.1f us, before %.1f (logits differ by rms %.1e); attention %.2f mlp %.2f sum %.2f head %.2f token %.2f\n", m.name, fmtName(fmt), pos,
-               clusters, ms * 1e3, before * 1e3, e.rms, att * 1e3, mlp * 1e3, sum * 1e3, head * 1e3, token * 1e3);
+        printf("layers %s %s after %d, clusters %d: %d: %.1f us, before %.1f (logits differ by rms %.1e); attention %.2f mlp %.2f sum %.2f head %.2f token %.2f\n", m.name, fmtName(fmt), pos,
+               clusters, d.mlpParts_, ms * 1e3, before * 1e3, e.rms, att * 1e3, mlp * 1e3, sum * 1e3, head * 1e3, token * 1e3);
         fflush(stdout);
     }
 }

@@ -42,6 +42,7 @@ final class CudaProgram implements Program {
     private final Recordings observed;
     private final Map<Shape, Marks.Layout> layouts = new HashMap<>();
     private final Map<String, List<Step>> needed = new HashMap<>();
+    private final Map<String, List<Step>> layered = new HashMap<>();
     private final Map<Integer, Download> downloads = new HashMap<>();
     private final Set<CudaSession> sessions = new LinkedHashSet<>();
     private BatchTables tables;
@@ -334,8 +335,15 @@ final class CudaProgram implements Program {
 
     private List<Step> stepsFor(Shape shape) {
         boolean none = shape.selected() == 0 && graph.output(shape.output()).rows() == Rows.SELECTED;
-        return needed.computeIfAbsent(
-                none ? "" : shape.output(), key -> Pruning.steps(graph, steps, none ? null : graph.output(key)));
+        Value output = none ? null : graph.output(shape.output());
+        List<Step> plain =
+                needed.computeIfAbsent(none ? "" : shape.output(), key -> Pruning.steps(graph, steps, output));
+        if (shape.rows() > 1 || shape.selected() != 1 || shape.f16Caches() == shape.f32Caches()) {
+            return plain;
+        }
+        KvFormat kv = shape.f16Caches() ? KvFormat.F16 : KvFormat.F32;
+        return layered.computeIfAbsent(
+                shape.output() + kv, key -> Layers.fuse(plain, output, machine.rules().layers(), kv));
     }
 
     void sent(long bytes) {

@@ -1,6 +1,7 @@
 package dev.millrace.cuda;
 
 import dev.millrace.core.graph.Graph;
+import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Value;
 import dev.millrace.cuda.driver.Arguments;
 import dev.millrace.cuda.driver.Geometry;
@@ -181,9 +182,19 @@ final class Emission {
         }
     }
 
-    /** Launches a kernel on the struct written since {@link #begin}; the mark that every struct ends with is added here. */
-    void launch(String kernel, Geometry geometry) {
+    /**
+     * Launches a kernel on the struct written since {@link #begin}; the mark that every struct ends with is added here.
+     *
+     * @param later nodes beside the step's own that the launch does, in their order, each of which has a mark of its own
+     */
+    void launch(String kernel, Geometry geometry, Node... later) {
         arguments.align().put(marks == null ? 0L : marks.next(kernel));
+        if (marks != null) {
+            for (Node node : later) {
+                marks.node(node);
+                marks.next(kernel);
+            }
+        }
         stream.launchDependent(machine.kernels().get(kernel), geometry);
         machine.launched();
     }

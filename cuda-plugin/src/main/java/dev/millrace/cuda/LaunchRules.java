@@ -68,6 +68,7 @@ final class LaunchRules {
     private final int[] clusters;
     private final StrictProducts strictProducts;
     private final AttentionRules attention;
+    private final LayerRules layers;
 
     /**
      * @param sharedBytesPerBlock the most shared memory that the device gives a block
@@ -81,6 +82,7 @@ final class LaunchRules {
         this.sharedLimit = Math.min(MOST_SHARED, sharedBytesPerBlock - STATIC_SHARED);
         this.strictProducts = new StrictProducts(multiprocessors, sharedLimit);
         this.attention = new AttentionRules(multiprocessors, tiles, clusters);
+        this.layers = new LayerRules(multiprocessors, sharedBytesPerBlock, clusters[LayerRules.BLOCKS]);
     }
 
     /**
@@ -103,6 +105,10 @@ final class LaunchRules {
 
     AttentionRules attention() {
         return attention;
+    }
+
+    LayerRules layers() {
+        return layers;
     }
 
     /**

@@ -62,9 +62,11 @@ final class Lowering {
      *
      * @param counters always zero between launches
      * @param best every block's highest score
+     * @param layers streams and their parts, see {@link LayerRules}
      * @param expanded the largest part of a matrix that is expanded at once
      */
-    record Work(long counters, long best, long sampler, long attention, long product, long expanded, long bytes) {}
+    record Work(
+            long counters, long best, long sampler, long layers, long attention, long product, long expanded, long bytes) {}
 
     /**
      * Lowers {@code graph}.
@@ -133,7 +135,8 @@ final class Lowering {
         long sampler = logits == null ? 0 : 16L * logits.width() + 65536;
         long best = Format.roundUp(counters, 256);
         long samplerAt = best + 8L * LaunchRules.FEW * 4 * rules.multiprocessors();
-        long attentionAt = Format.roundUp(samplerAt + sampler, 256);
+        long layersAt = Format.roundUp(samplerAt + sampler, 256);
+        long attentionAt = Format.roundUp(layersAt + LayerRules.workBytes(), 256);
         long productAt = Format.roundUp(attentionAt + attention + 256, 256);
         boolean exact = strict && multipliesFloats(graph, weights);
         long expandedAt = Format.roundUp(productAt + rules.productWork(exact), 256);
@@ -141,7 +144,7 @@ final class Lowering {
                 .mapToLong(copy -> rules.expandedBytes(copy.target()))
                 .max()
                 .orElse(0);
-        return new Work(0, best, samplerAt, attentionAt, productAt, expandedAt, expandedAt + expanded);
+        return new Work(0, best, samplerAt, layersAt, attentionAt, productAt, expandedAt, expandedAt + expanded);
     }
 
     /** Whether a linear map has float32 weights. */

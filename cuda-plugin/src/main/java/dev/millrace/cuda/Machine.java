@@ -103,6 +103,11 @@ final class Machine implements AutoCloseable {
         return work.address() + lowered.work().counters();
     }
 
+    /** Where {@link LayerRules} has streams and their parts. */
+    long layers() {
+        return work.address() + lowered.work().layers();
+    }
+
     long attentionWork() {
         return work.address() + lowered.work().attention();
     }
