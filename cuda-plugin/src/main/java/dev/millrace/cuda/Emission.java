@@ -6,6 +6,7 @@ import dev.millrace.core.graph.Value;
 import dev.millrace.cuda.driver.Arguments;
 import dev.millrace.cuda.driver.Geometry;
 import dev.millrace.cuda.driver.GpuStream;
+import java.util.List;
 
 /**
  * The launches of one step: where everything lies for its shape, and the writing of the structs of {@code abi.cuh}. Its
@@ -20,6 +21,9 @@ final class Emission {
     private final Arguments arguments;
     private final Value sampledValue;
     private int partials;
+
+    /** A node that a launch does, and whether its end has a mark. */
+    record Done(Node node, boolean marked) {}
 
     /** @param marks where times are written; null when nobody observes */
     Emission(Machine machine, Shape shape, BatchTables tables, Marks marks) {
@@ -182,17 +186,24 @@ final class Emission {
         }
     }
 
+    /** Launches a kernel on the struct written since {@link #begin}; the mark that every struct ends with is added here. */
+    void launch(String kernel, Geometry geometry) {
+        launch(kernel, geometry, List.of());
+    }
+
     /**
-     * Launches a kernel on the struct written since {@link #begin}; the mark that every struct ends with is added here.
+     * Launches a kernel that does several nodes, and has a mark for each but those that nothing is done for.
      *
-     * @param later nodes beside the step's own that the launch does, in their order, each of which has a mark of its own
+     * @param later the nodes after the step's own
      */
-    void launch(String kernel, Geometry geometry, Node... later) {
+    void launch(String kernel, Geometry geometry, List<Done> later) {
         arguments.align().put(marks == null ? 0L : marks.next(kernel));
         if (marks != null) {
-            for (Node node : later) {
-                marks.node(node);
-                marks.next(kernel);
+            for (Done done : later) {
+                marks.node(done.node);
+                if (done.marked) {
+                    marks.next(kernel);
+                }
             }
         }
         stream.launchDependent(machine.kernels().get(kernel), geometry);

@@ -4,6 +4,7 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.graph.Node;
 import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Value;
+import java.util.List;
 import java.util.Locale;
 
 /**
@@ -43,9 +44,17 @@ final class LayerSteps {
      *
      * @param stream the input where {@code before} is null
      * @param before the layer before, where its output is not anywhere yet
+     * @param later the launch's nodes after the first
      */
     record Attention(
-            LinearStep qkv, AttentionStep attention, LinearStep o, Value stream, Mlp before, LayerRules.Attention rule, KvFormat kv)
+            LinearStep qkv,
+            AttentionStep attention,
+            LinearStep o,
+            Value stream,
+            Mlp before,
+            LayerRules.Attention rule,
+            KvFormat kv,
+            List<Emission.Done> later)
             implements Step {
         @Override
         public Node node() {
@@ -81,7 +90,7 @@ final class LayerSteps {
                     .put(kv.ordinal())
                     .put(rule.chunk())
                     .put(0);
-            e.launch(kernel("layer_attention_", matrix(qkv)), rule.geometry(), attention.node(), o.node());
+            e.launch(kernel("layer_attention_", matrix(qkv)), rule.geometry(), later);
         }
     }
 
@@ -90,8 +99,11 @@ final class LayerSteps {
      *
      * @param before the launch before
      * @param ends whether somebody reads the output who does not sum it up
+     * @param later the launch's nodes after the first
      */
-    record Mlp(LinearStep up, LinearStep down, Attention before, boolean ends, LayerRules.Mlp rule) implements Step {
+    record Mlp(
+            LinearStep up, LinearStep down, Attention before, boolean ends, LayerRules.Mlp rule, List<Emission.Done> later)
+            implements Step {
         @Override
         public Node node() {
             return up.node();
@@ -112,7 +124,7 @@ final class LayerSteps {
                     .put(up.gated() ? 1 : 0)
                     .put(rule.units())
                     .put(0);
-            e.launch(kernel("layer_mlp_", matrix(up)), rule.geometry(), down.node());
+            e.launch(kernel("layer_mlp_", matrix(up)), rule.geometry(), later);
             if (ends) {
                 e.begin();
                 left(e, 1, down, rule.parts(), e.address(down.node().output()));

@@ -78,14 +78,29 @@ final class Layers {
             return null;
         }
         LayerSteps.Attention first =
-                new LayerSteps.Attention(l.qkv, l.attention, l.o, source(l.qkv.x()), before, attend, kv);
-        LayerSteps.Mlp second = new LayerSteps.Mlp(l.up, l.down, first, !goesOn(l, at + 5), mlp);
-        replaced.put(l.qkv, first);
-        replaced.put(l.attention, null);
-        replaced.put(l.o, null);
-        replaced.put(l.up, second);
-        replaced.put(l.down, null);
+                new LayerSteps.Attention(l.qkv, l.attention, l.o, source(l.qkv.x()), before, attend, kv, done(l.qkv, l.o));
+        LayerSteps.Mlp second = new LayerSteps.Mlp(l.up, l.down, first, !goesOn(l, at + 5), mlp, done(l.up, l.down));
+        put(first, l.qkv, l.o, replaced);
+        put(second, l.up, l.down, replaced);
         return second;
+    }
+
+    /** The steps from {@code first} to {@code last}, in the graph's order. */
+    private List<Step> between(Step first, Step last) {
+        return steps.subList(steps.indexOf(first), steps.indexOf(last) + 1);
+    }
+
+    /** The nodes after the first. */
+    private List<Emission.Done> done(Step first, Step last) {
+        return between(first, last).stream()
+                .skip(1)
+                .map(step -> new Emission.Done(step.node(), !passes(step)))
+                .toList();
+    }
+
+    private void put(Step by, Step first, Step last, Map<Step, Step> replaced) {
+        between(first, last).forEach(step -> replaced.put(step, null));
+        replaced.put(first, by);
     }
 
     /** Whether a layer's output is only summed up by the launches of the next layer. */
