@@ -40,6 +40,8 @@ public final class Activations implements AutoCloseable {
 
     private final Arena arena = Arena.ofShared();
     private final long scratch;
+    private final long factorBytes;
+    private final long factors;
     private final float[][][] tiles;
 
     /**
@@ -55,6 +57,8 @@ public final class Activations implements AutoCloseable {
         scaledBlocks = maxTokens > FEW_SCALED && forms.contains(Form.SCALED) ? new ScaledBlocks(padded, maxInputs, workers) : null;
         nibbles = forms.contains(Form.NIBBLES) ? new NibbleFactors(padded, maxInputs) : null;
         scratch = arena.allocate(PANELS * panelBytes() * workers, 64).address();
+        factorBytes = nibbles == null ? 0 : Q4Panels.factorBytes(Math.ceilDiv(maxInputs, 32));
+        factors = nibbles == null ? 0 : arena.allocate(factorBytes * workers, 64).address();
         tiles = new float[2 * workers][PANELS][padded * Panel.ROWS];
     }
 
@@ -63,7 +67,7 @@ public final class Activations implements AutoCloseable {
         return (blocks == null ? 0 : 4L * blocks.length)
                 + (scaledBlocks == null ? 0 : scaledBlocks.bytes())
                 + (nibbles == null ? 0 : nibbles.bytes())
-                + PANELS * panelBytes() * tiles.length / 2
+                + (PANELS * panelBytes() + factorBytes) * tiles.length / 2
                 + 4L * tiles.length * PANELS * tiles[0][0].length;
     }
 
@@ -84,6 +88,11 @@ public final class Activations implements AutoCloseable {
     /** Address of a worker's space for {@link #COLUMNS} unpacked columns of one of {@link #PANELS} panels. */
     long panel(int worker, int i) {
         return scratch + (PANELS * worker + i) * panelBytes();
+    }
+
+    /** Address of a worker's own copy of a single token's factors, {@link Q4Panels#copyFactors}. */
+    long factors(int worker) {
+        return factors + factorBytes * worker;
     }
 
     /** A worker's space for the sums of {@link #PANELS} panels for all tokens: [panel][token][row of the panel]. */

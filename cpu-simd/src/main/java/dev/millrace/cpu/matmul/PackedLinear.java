@@ -167,6 +167,9 @@ public final class PackedLinear {
     /** One token: the first half of a worker's share is its own, the other half goes in pieces to whoever is free. */
     private void one(
             Activations x, Epilogue epilogue, Rows residual, Rows y, WorkerPool pool, int worker, int workers) {
+        if (forms.contains(Form.NIBBLES)) {
+            Q4Panels.copyFactors(x.nibbles, inputs / 32, x.factors(worker));
+        }
         int piece = (int) Math.max(1, PIECE * tiles / bytes);
         int pieces = workers == 1 ? 0 : tiles / (2 * workers * piece);
         multiply(x, epilogue, residual, y, firstTile(worker, workers), firstTile(worker + 1, workers) - pieces * piece, 0, 1, worker);
@@ -308,7 +311,7 @@ public final class PackedLinear {
     private void nibbles(Activations x, long panel, long bytes, int n, long offsets, float[][] sums, int worker) {
         int groups = inputs / 32;
         if (x.tokens == 1) {
-            Q4Panels.dot(panel, groups, x.nibbles, sums[0], x.panel(worker, 0));
+            Q4Panels.dot(panel, groups, x.nibbles, x.factors(worker), sums[0], x.panel(worker, 0));
             if (offsets != 0) {
                 F32Panels.dot(offsets, groups, x.nibbles.sums, 0, sums[0], 0, true);
             }

@@ -8,6 +8,7 @@ import static dev.millrace.cpu.matmul.Panel.LANES;
 import static dev.millrace.cpu.matmul.Panel.LE;
 import static dev.millrace.cpu.matmul.Panel.ROWS;
 import static java.lang.foreign.ValueLayout.JAVA_FLOAT_UNALIGNED;
+import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_INT_UNALIGNED;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT_UNALIGNED;
 import static jdk.incubator.vector.VectorOperators.ASHR;
@@ -34,7 +35,6 @@ final class Q4Panels implements PanelKernels {
 
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
-    private static final VectorSpecies<Short> S = Lanes.S;
     private static final int HALF_BITS = Halves.BITS;
     static final int SCALES = 2 * ROWS;
     static final int INTS = 4 * ROWS;
@@ -98,15 +98,31 @@ final class Q4Panels implements PanelKernels {
     }
 
     /**
+     * Copies the factors and, behind them, the corrections of a single token to address {@code target}, where {@link #dot}
+     * reads them: a heap array's index would be checked for every factor, and with its base and length there are more numbers
+     * than registers.
+     */
+    static void copyFactors(NibbleFactors x, int groups, long target) {
+        MemorySegment.copy(x.factors, 0, ALL, JAVA_INT, target, 16 * groups);
+        MemorySegment.copy(x.corrections, 0, ALL, JAVA_INT, target + 64L * groups, groups);
+    }
+
+    /** Bytes of {@link #copyFactors}, whole cache lines. */
+    static long factorBytes(int groups) {
+        return Math.ceilDiv(68L * groups, 64) * 64;
+    }
+
+    /**
      * The sums of one token, in two steps as in {@link NibbleKernel}.
      *
+     * @param factors address of what {@link #copyFactors} wrote
      * @param scratch address of {@link NibbleKernel#SCRATCH} bytes
      */
-    static void dot(long panel, int groups, NibbleFactors x, float[] y, long scratch) {
+    static void dot(long panel, int groups, NibbleFactors x, long factors, float[] y, long scratch) {
         for (int g = 0; g < groups; g += NibbleKernel.BLOCKS) {
             int n = Math.min(NibbleKernel.BLOCKS, groups - g);
             long blocks = panel + Halves.HEADER + (long) BLOCK * g;
-            integers(blocks, n, x.factors, x.corrections, g, scratch);
+            integers(blocks, n, factors + 64L * g, factors + 64L * groups + 4L * g, scratch);
             add(blocks, scratch, n, x.scales, g, y, g == 0);
         }
         float factor = Halves.factor(panel) / NibbleFactors.SCALE;
@@ -116,22 +132,27 @@ final class Q4Panels implements PanelKernels {
     }
 
     /**
-     * Sums of {@code n} blocks modulo 2^16: [block][row] pairs, to be added up. The inner loop runs over long addresses so
-     * that it stays a loop: unrolled, its 32 products and their factors do not fit the registers.
+     * Sums of {@code n} blocks modulo 2^16: [block][row] pairs, to be added up. Every instruction beside the arithmetic takes
+     * room in the window in which the core looks ahead for the next cache lines: so all addresses are masked, which needs no
+     * check, and loops end at an address, not before one, which C2 leaves as they are. Unrolled, the inner one's 32 products
+     * and their factors do not fit the registers.
      */
-    private static void integers(long blocks, int n, int[] factors, int[] corrections, int at, long out) {
-        int c = at;
-        int f = 16 * at;
-        for (long o = blocks, end = blocks + (long) BLOCK * n; o < end; o += BLOCK, out += 2 * F_BYTES) {
-            ShortVector s = ShortVector.broadcast(S, (short) corrections[c++]);
+    private static void integers(long blocks, int n, long factors, long corrections, long out) {
+        long o = blocks;
+        long f = factors;
+        long c = corrections;
+        long r = out;
+        for (long end = blocks + (long) BLOCK * n; o != end; c += 4, r += 2 * F_BYTES) {
+            ShortVector s = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, c & ADDRESS)).reinterpretAsShorts();
             ShortVector t = s;
-            for (long q = o + SCALES, last = o + BLOCK; q < last; q += INTS, f += 4) {
-                ShortVector f0 = IntVector.broadcast(I, factors[f]).reinterpretAsShorts();
-                ShortVector f1 = IntVector.broadcast(I, factors[f + 1]).reinterpretAsShorts();
-                ShortVector f2 = IntVector.broadcast(I, factors[f + 2]).reinterpretAsShorts();
-                ShortVector f3 = IntVector.broadcast(I, factors[f + 3]).reinterpretAsShorts();
-                IntVector v = IntVector.fromMemorySegment(I, ALL, q, LE);
-                IntVector w = IntVector.fromMemorySegment(I, ALL, q + F_BYTES, LE);
+            o += SCALES;
+            for (long last = o + 4 * INTS; o != last; o += INTS, f += 16) {
+                ShortVector f0 = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, f & ADDRESS)).reinterpretAsShorts();
+                ShortVector f1 = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, (f & ADDRESS) + 4)).reinterpretAsShorts();
+                ShortVector f2 = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, (f & ADDRESS) + 8)).reinterpretAsShorts();
+                ShortVector f3 = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, (f & ADDRESS) + 12)).reinterpretAsShorts();
+                IntVector v = IntVector.fromMemorySegment(I, ALL, o & ADDRESS, LE);
+                IntVector w = IntVector.fromMemorySegment(I, ALL, (o & ADDRESS) + F_BYTES, LE);
                 s = s.add(v.reinterpretAsShorts().mul(f0));
                 s = s.add(v.lanewise(LSHR, 4).reinterpretAsShorts().mul(f1));
                 s = s.add(v.lanewise(LSHR, 8).reinterpretAsShorts().mul(f2));
@@ -141,8 +162,8 @@ final class Q4Panels implements PanelKernels {
                 t = t.add(w.lanewise(LSHR, 8).reinterpretAsShorts().mul(f2));
                 t = t.add(w.lanewise(LSHR, 12).reinterpretAsShorts().mul(f3));
             }
-            s.intoMemorySegment(ALL, out, LE);
-            t.intoMemorySegment(ALL, out + F_BYTES, LE);
+            s.intoMemorySegment(ALL, r & ADDRESS, LE);
+            t.intoMemorySegment(ALL, (r & ADDRESS) + F_BYTES, LE);
         }
     }
 
