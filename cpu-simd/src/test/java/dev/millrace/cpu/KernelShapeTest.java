@@ -37,6 +37,12 @@ class KernelShapeTest {
     /** C2 stops at 18,000 (NodeCountInliningCutoff); arithmetic round the vectors takes some. */
     private static final int INLINED_NODES = 17_000;
 
+    /**
+     * Larger than that, which does it no harm: what is beyond are 16-bit additions, multiplications and stores, which the
+     * executor has for vectors of one class only.
+     */
+    private static final String INLINED_LATE = "dev/millrace/cpu/matmul/UnpackedNibbles.integers";
+
     @Test
     void noMethodTakesOrReturnsAVector() throws IOException, URISyntaxException {
         List<String> found = new ArrayList<>();
@@ -80,7 +86,8 @@ class KernelShapeTest {
                 integers.add(method);
             }
         });
-        integers.removeIf(method -> method.startsWith("dev/millrace/cpu/roof/"));
+        assertThat(integers).contains(INLINED_LATE);
+        integers.removeIf(method -> method.startsWith("dev/millrace/cpu/roof/") || method.equals(INLINED_LATE));
         assertThat(integers).hasSizeGreaterThan(3);
         assertThat(integers).allSatisfy(method -> assertThat(nodes.get(method)).as(method).isLessThan(INLINED_NODES));
     }

@@ -42,6 +42,8 @@ final class NibbleFactors {
     final int[] factors;
     /** -4 sum a, modulo 2^16, in both halves, which the kernels add up; [token block][32 columns][token]. */
     final int[] corrections;
+    /** The same less b[0] b[1] + b[2] b[3] + .., in each half its own, of several tokens, for {@link UnpackedNibbles}. */
+    final int[] paired;
     /** s 2^64, of the same shape. */
     final float[] scales;
     /** Sums of every 32 columns, in the layout of {@link Activations#blocks}; of one token, [32 columns]. */
@@ -51,12 +53,13 @@ final class NibbleFactors {
         int groups = Math.ceilDiv(maxInputs, 32);
         factors = new int[Math.multiplyExact(maxTokens, groups * 16)];
         corrections = new int[maxTokens * groups];
+        paired = new int[maxTokens * groups];
         scales = new float[maxTokens * groups];
         sums = new float[maxTokens * groups];
     }
 
     long bytes() {
-        return 4L * (factors.length + corrections.length + scales.length + sums.length);
+        return 4L * (factors.length + corrections.length + paired.length + scales.length + sums.length);
     }
 
     /** Quantizes a share of the tokens, or, of a single token, a share of its columns. */
@@ -77,8 +80,10 @@ final class NibbleFactors {
             int block = t / TOKENS;
             int wide = t / Activations.BLOCK;
             for (int g = 0; g < groups; g++) {
+                int index = (block * groups + g) * TOKENS + t % TOKENS;
                 sums[(wide * groups + g) * Activations.BLOCK + t % Activations.BLOCK] =
-                        quantize(rows.data(), row + 32 * g, (block * groups + g) * TOKENS + t % TOKENS);
+                        quantize(rows.data(), row + 32 * g, index);
+                pair(index);
             }
         }
     }
@@ -108,5 +113,16 @@ final class NibbleFactors {
         corrections[index] = (-4 * sum.reduceLanes(VectorOperators.ADD) & 0xFFFF) * 0x10001;
         scales[index] = scale * SCALE;
         return total.reduceLanes(VectorOperators.ADD);
+    }
+
+    /** Fills {@link #paired}. */
+    private void pair(int index) {
+        int low = corrections[index];
+        int high = low;
+        for (int i = 16 * index; i < 16 * (index + 1); i += 2) {
+            low -= factors[i] * factors[i + 1];
+            high -= (factors[i] >>> 16) * (factors[i + 1] >>> 16);
+        }
+        paired[index] = low & 0xFFFF | high << 16;
     }
 }

@@ -21,7 +21,8 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * The product of {@link Q4Panels} with several tokens: four at a time, so that each weight is shifted once for four
- * products. It goes by {@link #BLOCKS} blocks of 32 columns, first their sums in 16 bits ({@link #integers}), then their
+ * products. It goes by {@link #BLOCKS} blocks of 32 columns, first their sums in 16 bits ({@link #integers}, of more tokens
+ * {@link UnpackedNibbles}), then their
  * scales ({@link #add}): as one method it is more than the JIT inlines by itself, and what it made of the rest depended on
  * what else had run in the process ({@code KernelShapeTest}).
  */
@@ -34,8 +35,11 @@ final class NibbleKernel {
     /** Bytes of the scales of {@link #BLOCKS} blocks as floats. */
     private static final int SCALES = BLOCKS * 2 * F_BYTES;
 
-    /** Bytes of work space: scales of the panels, and sums of {@link #BLOCKS} blocks for four tokens. */
-    static final int SCRATCH = Activations.PANELS * SCALES + BLOCKS * 2 * TOKENS * F_BYTES;
+    /** Up to so many tokens are multiplied with panels as they are; unpacking them takes as long as multiplying with two tokens. */
+    private static final int FEW = 8;
+
+    /** Bytes of work space: scales of the panels, unpacked panels, and sums of {@link #BLOCKS} blocks for four tokens. */
+    static final int SCRATCH = Activations.PANELS * (SCALES + UnpackedNibbles.BYTES) + BLOCKS * 2 * TOKENS * F_BYTES;
 
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
@@ -53,18 +57,29 @@ final class NibbleKernel {
      */
     static void multiply(
             long panel, long bytes, int panels, int groups, NibbleFactors x, int tokens, float[][] sums, long scratch) {
-        long results = scratch + (long) Activations.PANELS * SCALES;
-        for (int g = 0; g < groups; g += BLOCKS) {
-            int n = Math.min(BLOCKS, groups - g);
+        long unpacked = scratch + (long) Activations.PANELS * SCALES;
+        long results = unpacked + (long) Activations.PANELS * UnpackedNibbles.BYTES;
+        boolean few = tokens <= FEW;
+        int step = few ? BLOCKS : UnpackedNibbles.BLOCKS;
+        for (int g = 0; g < groups; g += step) {
+            int n = Math.min(step, groups - g);
             long blocks = panel + Halves.HEADER + (long) Q4Panels.BLOCK * g;
             for (int p = 0; p < panels; p++) {
                 float factor = Halves.factor(panel + p * bytes) / NibbleFactors.SCALE;
                 scales(blocks + p * bytes, n, factor, scratch + (long) p * SCALES);
+                if (!few) {
+                    UnpackedNibbles.unpack(blocks + p * bytes, n, unpacked + (long) p * UnpackedNibbles.BYTES);
+                }
             }
             for (int b = 0; b * TOKENS < tokens; b++) {
                 int at = (b * groups + g) * TOKENS;
                 for (int p = 0; p < panels; p++) {
-                    integers(blocks + p * bytes, n, x.factors, x.corrections, at, results);
+                    if (few) {
+                        integers(blocks + p * bytes, n, x.factors, x.corrections, at, results);
+                    } else {
+                        UnpackedNibbles.integers(
+                                unpacked + (long) p * UnpackedNibbles.BYTES, n, x.factors, x.paired, at, results);
+                    }
                     long d = scratch + (long) p * SCALES;
                     for (int t = 0; t < TOKENS; t += 2) {
                         add(d, results + 2L * t * F_BYTES, n, x.scales, at + t, sums[p], (b * TOKENS + t) * ROWS, g == 0);
@@ -93,10 +108,10 @@ final class NibbleKernel {
         int c = at;
         int f = 16 * at;
         for (long o = blocks, end = blocks + (long) Q4Panels.BLOCK * n; o < end; o += Q4Panels.BLOCK, c += TOKENS, out += SUMS) {
-            ShortVector s0 = ShortVector.broadcast(S, (short) corrections[c]), t0 = s0;
-            ShortVector s1 = ShortVector.broadcast(S, (short) corrections[c + 1]), t1 = s1;
-            ShortVector s2 = ShortVector.broadcast(S, (short) corrections[c + 2]), t2 = s2;
-            ShortVector s3 = ShortVector.broadcast(S, (short) corrections[c + 3]), t3 = s3;
+            ShortVector s0 = IntVector.broadcast(I, corrections[c]).reinterpretAsShorts(), t0 = s0;
+            ShortVector s1 = IntVector.broadcast(I, corrections[c + 1]).reinterpretAsShorts(), t1 = s1;
+            ShortVector s2 = IntVector.broadcast(I, corrections[c + 2]).reinterpretAsShorts(), t2 = s2;
+            ShortVector s3 = IntVector.broadcast(I, corrections[c + 3]).reinterpretAsShorts(), t3 = s3;
             for (long q = o + Q4Panels.SCALES, last = o + Q4Panels.BLOCK; q < last; q += Q4Panels.INTS) {
                 IntVector v = IntVector.fromMemorySegment(I, ALL, q & ADDRESS, LE);
                 IntVector w = IntVector.fromMemorySegment(I, ALL, (q & ADDRESS) + F_BYTES, LE);
