@@ -1,25 +1,12 @@
-// y = epilogue(norm(x) W^T) for up to 8 rows of x and weights of plain floating point: the decode step's linear maps.
+// y = epilogue(norm(x) W^T) for up to 8 rows of x and weights of plain floating point: the decode step's linear maps (on 9.0, one
+// row of x has a kernel of its own, gemv_one.cu).
 //
 // Bound by reading W: every lane has 8 loads of 16 bytes in flight (32 KB a block of 256 threads; 27 KB an SM covers the
 // latency at 4.5 TB/s), the first of them before it waits for the kernel that makes x. kSlices warps share a row; a warp takes
 // two rows at once, so that a read of x from shared memory serves both. One row was up to 60% slower in GPT-2's shapes, four
 // the same within 3%.
 #include "gemv.cuh"
-
-template <int FMT> struct Vec { static const int N = FMT == FMT_F32 ? 4 : 8, PLANES = N / 4; };
-
-template <int FMT> __device__ __forceinline__ void unpack(uint4 v, float* f) {
-    if (FMT == FMT_F32) {
-        f[0] = asFloat(v.x), f[1] = asFloat(v.y), f[2] = asFloat(v.z), f[3] = asFloat(v.w);
-    } else {
-        u32 w[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float2 p = FMT == FMT_F16 ? f16Pair(w[i]) : bf16Pair(w[i]);
-            f[2 * i] = p.x, f[2 * i + 1] = p.y;
-        }
-    }
-}
+#include "plain.cuh"
 
 // One pass over W for rows m0 .. m0 + MT - 1 of x.
 template <int FMT, int MT>

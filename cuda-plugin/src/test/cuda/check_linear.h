@@ -144,13 +144,13 @@ static void linear(int fmt, Case c, bool gemm, bool tf32, int yFmt, int normKind
             if (int(~u32(top)) != want) report(name + ": argmax", {INFINITY, 0}, 0);
         }
     };
-    if (!gemm && fmt >= FMT_Q8_0 && c.m == 1 && hopper) {
+    if (!gemm && c.m == 1 && hopper) {
         for (int blocks : {1, 2, 4, 8}) {
-            if (blocks > a.w.ld / 128) continue;
+            if (blocks > ceilDiv(a.w.ld, fmt == FMT_F16 || fmt == FMT_BF16 ? 256 : 128)) continue;
             checks++;
             CU(cudaMemset(dy.p, 0xff, dy.n * 4));
             LinearArgs b = a;
-            const Launch other = gemvQuantLaunch(b, sms, blocks);
+            const Launch other = gemvLaunch(b, sms, blocks);
             launch(gemvOf(fmt, 1), other, b);
             verify(std::string(name) + " blocks " + std::to_string(blocks));
             verifyBest(std::string(name) + " blocks " + std::to_string(blocks), other.grid.x * other.grid.z);

@@ -27,6 +27,7 @@ KERNEL(repack, RepackArgs) KERNEL(embed, EmbedArgs) KERNEL(rope_angles, AnglesAr
 KERNEL(activation, ElementArgs) KERNEL(gate, ElementArgs) KERNEL(add, ElementArgs) KERNEL(permute, ElementArgs)
 KERNEL(select_rows, ElementArgs) KERNEL(rope, RopeArgs) KERNEL(pool, PoolArgs) KERNEL(sample, SampleArgs)
 KERNEL(gemv_f32, LinearArgs) KERNEL(gemv_f16, LinearArgs) KERNEL(gemv_bf16, LinearArgs)
+KERNEL(gemv_f32_one, LinearArgs) KERNEL(gemv_f16_one, LinearArgs) KERNEL(gemv_bf16_one, LinearArgs)
 #define QUANT_KERNELS(F) KERNEL(gemv_##F, LinearArgs) KERNEL(gemv_##F##_two, LinearArgs) KERNEL(gemv_##F##_many, LinearArgs)
 QUANT_KERNELS(q8_0) QUANT_KERNELS(q4_0) QUANT_KERNELS(q4_1)
 KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_f32_small, LinearArgs) KERNEL(gemm_f32_few, LinearArgs) KERNEL(gemm_tf32, LinearArgs) KERNEL(gemm_f16, LinearArgs) KERNEL(gemm_bf16, LinearArgs)
@@ -48,7 +49,8 @@ TILES_KERNELS(f16) TILES_KERNELS(bf16) TILES_KERNELS(tf32)
 using LinearKernel = void (*)(LinearArgs);
 inline LinearKernel gemvOf(int fmt, int m) {
     LinearKernel plain[] = {gemv_f32, gemv_f16, gemv_bf16, gemv_q8_0, gemv_q4_0, gemv_q4_1}, many[] = {gemv_q8_0_many, gemv_q4_0_many, gemv_q4_1_many},
-                 two[] = {gemv_q8_0_two, gemv_q4_0_two, gemv_q4_1_two};
+                 two[] = {gemv_q8_0_two, gemv_q4_0_two, gemv_q4_1_two}, one[] = {gemv_f32_one, gemv_f16_one, gemv_bf16_one};
+    if (fmt < FMT_Q8_0 && m == 1 && clusterLimit[2]) return one[fmt]; // as gemvOne()
     return fmt >= FMT_Q8_0 && m > 1 ? (m > 2 ? many : two)[fmt - FMT_Q8_0] : plain[fmt];
 }
 inline void (*layerAttentionOf(int fmt))(LayerAttentionArgs) { return fmt == FMT_F32 ? layer_attention_f32 : fmt == FMT_F16 ? layer_attention_f16 : layer_attention_bf16; }

@@ -28,11 +28,30 @@ inline Launch gemvQuantLaunch(LinearArgs& a, int sm, int blocks = 0) {
     }
     return {dim3(clusters, 1, blocks), 256, most + size_t(ceilDiv(columns, blocks)) * (a.w.fmt == FMT_Q4_1 ? 416 : 400), blocks};
 }
+// One row of x and plain weights, on 9.0 only: gemv_f32_one, gemv_f16_one, gemv_bf16_one. Two blocks share the columns of long rows,
+// in steps of 32 x 16 bytes; clusters share the rows, of which each has kSlices pairs or one more. All of the card, but three quarters
+// of it where a matrix is so small that blocks have asked for it before x is there, so that the next launch's start meanwhile.
+inline bool gemvOne(const LinearArgs& a) { return a.w.fmt < FMT_Q8_0 && a.m == 1 && clusterLimit[2]; }
+inline Launch gemvOneLaunch(LinearArgs& a, int sm, int blocks = 0) {
+    const int units = ceilDiv(a.w.n, 2), step = a.w.fmt == FMT_F32 ? 128 : 256, steps = ceilDiv(a.w.ld, step);
+    const bool small = (long long)units * steps <= 5ll * 8 * 2 * sm;
+    if (!blocks) blocks = steps >= 16 && !small ? 2 : 1;
+    const int atOnce = blocks == 1 ? (small ? std::max(1, 3 * sm / 2) : 2 * sm) : clusterLimit[blocks];
+    const int clusters = ceilDiv(units, std::min(1024, ceilDiv(units, atOnce)));
+    a.kSlices = units / clusters;
+    size_t most = 0;
+    for (int pairs : {a.kSlices, ceilDiv(units, clusters)}) {
+        const size_t bytes = 8 * (roundUp(roundUp(pairs, blocks), 2) + pairs * (pairs < 8 ? 8 : 2));
+        most = std::max(most, bytes);
+    }
+    return {dim3(clusters, 1, blocks), 256, most + size_t(ceilDiv(steps, blocks)) * step * 4, blocks};
+}
 // Fills kSlices: warps that share a row. Two blocks of 8 warps an SM; enough rows or slices for every warp, and an equal number of
 // rounds for each.
 inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0) {
     const bool quant = a.w.fmt >= FMT_Q8_0;
     if (quant && a.m == 1) return gemvQuantLaunch(a, sm, slices);
+    if (gemvOne(a)) return gemvOneLaunch(a, sm, slices);
     const int perRow = quant ? 3 * a.w.ld + a.w.ld / 8 * (a.w.fmt == FMT_Q4_1 ? 2 : 1) : 4 * a.w.ld;
     int mt = a.m >= 3 ? 4 : a.m;
     while (mt > 1 && mt * perRow > 200 * 1024) mt /= 2;

@@ -181,7 +181,7 @@ static void decodeLayers(Model m, int fmt, int pos) {
     }
 }
 
-// Sweeps the slices of a matrix in the decode chain's surroundings: a norm'd linear and its consumer.
+// Sweeps the slices of a matrix (one row of x: the blocks of a cluster) in the decode chain's surroundings: a norm'd linear and its consumer.
 static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated) {
     const int copies = getenv("COPIES") ? atoi(getenv("COPIES")) : 12;
     auto again = [&](std::function<void(int)> f) { for (int i = 0; i < 12; i++) f(i % copies); };
@@ -190,16 +190,17 @@ static void sweep(const char* what, int fmt, int n, int k, bool norm, bool gated
     Dev<float> vec(std::vector<float>(65536 * 4, 0.5f)), x(65536), y(262144);
     struct R { float us; int ks, grid; };
     std::vector<R> all;
-    const bool quant = fmt >= FMT_Q8_0;
     LinearArgs a = {};
     a.w = w[0]->w, a.x = x.p, a.y = y.p, a.m = 1, a.ldx = roundUp(k, 64), a.ldy = a.ldr = n, a.act = gated ? ACT_SILU : ACT_NONE, a.gated = gated, a.bias = vec.p;
     if (norm) a.norm = {vec.p, vec.p, 1e-5f, NORM_LAYER, k, 0};
+    const bool clustered = fmt >= FMT_Q8_0 || gemvOne(a);
     Launch rule = gemvLaunch(a, sms);
-    R ruled = {0, quant ? rule.cluster : a.kSlices, (int)rule.grid.x};
+    R ruled = {0, clustered ? rule.cluster : a.kSlices, (int)rule.grid.x};
     for (int ks = 1; ks <= 8; ks *= 2) {
-        if (ks > 1 && ks * (quant ? 128 : 256) > 2 * k) continue;
+        if (ks > 1 && ks * (clustered ? 128 : 256) > 2 * k) continue;
+        if (gemvOne(a) && ks > ceilDiv(k, fmt == FMT_F32 ? 128 : 256)) continue;
         Launch l = gemvLaunch(a, sms, ks);
-        const int named = quant ? l.cluster : ks;
+        const int named = clustered ? l.cluster : ks;
         float ms = timeGraph([&] { again([&](int i) { a.w = w[i]->w; launch(gemvOf(fmt, a.m), l, a); }); }, 10, 1) / 12;
         all.push_back({ms * 1e3f, named, (int)l.grid.x});
     }

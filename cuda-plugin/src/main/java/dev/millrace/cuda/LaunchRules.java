@@ -22,6 +22,16 @@ final class LaunchRules {
     private static final int MOST_ROW_TILES = 128;
     private static final int MANY_ROW_TILES = 32;
 
+    /** Bytes that a warp reads of a row of a plain format at once, and how many such steps of a row two blocks share. */
+    private static final int STEP = 32 * 16;
+
+    private static final int SHARED_STEPS = 16;
+
+    /** Steps of a warp up to which it asks for nearly all before it waits, and pairs of rows of a cluster: room for their sums. */
+    private static final int FEW_STEPS = 5;
+
+    private static final int MOST_PAIRS = 1024;
+
     /** Row tiles up to which every warp of a block has a place for its part of the sums of each. */
     private static final int FEW_ROW_TILES = 7;
 
@@ -115,7 +125,7 @@ final class LaunchRules {
      * A matrix-vector launch.
      *
      * @param kernel its name
-     * @param slices warps that share a row; for one input row and a block format, the whole row tiles of each cluster
+     * @param slices warps that share a row; for one input row, the least row tiles (plain formats: pairs of rows) of each cluster
      */
     record Vector(String kernel, Geometry geometry, int slices) {}
 
@@ -123,11 +133,14 @@ final class LaunchRules {
      * Two blocks of 8 warps a multiprocessor, with as many rounds for each. A warp takes two rows of a plain format, or
      * a tile of a block format; warps share rows that are longer than 8 steps of 32 vectors, and tiles while there are
      * too few of them to have one each; where they are many and short, a warp takes as many of a row as it loads ahead twice.
-     * For one row of input and a block format see {@link #clustered}.
+     * For one row of input see {@link #clustered} and {@link #paired}.
      */
     Vector vector(Matrix w, int m) {
-        if (w.format().quantized() && m == 1) {
+        if (m == 1 && w.format().quantized()) {
             return clustered(w);
+        }
+        if (m == 1 && tiles) {
+            return paired(w);
         }
         String kernel = "gemv_" + w.format().name().toLowerCase(Locale.ROOT);
         int slices = 1;
@@ -177,6 +190,31 @@ final class LaunchRules {
         String kernel = "gemv_" + w.format().name().toLowerCase(Locale.ROOT);
         int shared = sums + Math.ceilDiv(columns, blocks) * column;
         return new Vector(kernel, new Geometry(count, 1, blocks, THREADS, shared, blocks), rows);
+    }
+
+    /**
+     * One input row and a plain format, on compute capability 9.0: two blocks share long rows; all of the card, but three quarters of
+     * it where a matrix is so small that blocks have asked for it before their input is there, so that the next launch's start meanwhile.
+     */
+    private Vector paired(Matrix w) {
+        int units = Math.ceilDiv(w.rows(), ROWS_OF_A_WARP);
+        int column = STEP / (w.format() == Format.F32 ? 4 : 2);
+        int steps = Math.ceilDiv(w.ld(), column);
+        boolean small = (long) units * steps <= (long) FEW_STEPS * WARPS * 2 * multiprocessors;
+        int blocks = steps >= SHARED_STEPS && !small && clusters[2] > 0 ? 2 : 1;
+        int atOnce = blocks == 2 ? clusters[2] : small ? Math.max(1, 3 * multiprocessors / 2) : 2 * multiprocessors;
+        int count = Math.ceilDiv(units, Math.min(MOST_PAIRS, Math.ceilDiv(units, atOnce)));
+        int pairs = units / count;
+        int sums = Math.max(sumsOfPairs(pairs, blocks), sumsOfPairs(Math.ceilDiv(units, count), blocks));
+        String kernel = "gemv_" + w.format().name().toLowerCase(Locale.ROOT) + "_one";
+        int shared = sums + Math.ceilDiv(steps, blocks) * column * Float.BYTES;
+        return new Vector(kernel, new Geometry(count, 1, blocks, THREADS, shared, blocks), pairs);
+    }
+
+    /** Bytes of shared memory for the sums of so many pairs of rows. */
+    private static int sumsOfPairs(int pairs, int blocks) {
+        int ofWarps = pairs * (pairs < WARPS ? WARPS : 2);
+        return 2 * Float.BYTES * (Format.roundUp(Format.roundUp(pairs, blocks), 2) + ofWarps);
     }
 
     /** Bytes of shared memory for the sums of so many row tiles. */

@@ -52,6 +52,13 @@ class LaunchRulesTest {
             assertThat(more).as(what + ": row tiles left over, at most one a cluster").isBetween(0, g.gridX() - 1);
             assertThat(vector.slices() + (more > 0 ? 1 : 0)).as(what + ": row tiles of a cluster").isBetween(1, 128);
             assertThat(g.gridZ()).as(what).isEqualTo(g.cluster()).isIn(1, 2, 4).isLessThanOrEqualTo(Math.ceilDiv(columns, 128));
+        } else if (vector.kernel().endsWith("_one")) {
+            Geometry g = vector.geometry();
+            assertThat(m).as(what).isEqualTo(1);
+            int more = Math.ceilDiv(rows, 2) - vector.slices() * g.gridX();
+            assertThat(more).as(what + ": pairs left over, at most one a cluster").isBetween(0, g.gridX() - 1);
+            assertThat(vector.slices() + (more > 0 ? 1 : 0)).as(what + ": pairs of a cluster").isBetween(1, 1024);
+            assertThat(g.gridZ()).as(what).isEqualTo(g.cluster()).isIn(1, 2);
         } else {
             assertThat(warps % vector.slices()).as(what).isZero();
         }
@@ -78,6 +85,23 @@ class LaunchRulesTest {
         assertThat(small.geometry().cluster()).isEqualTo(1);
         LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
         assertThat(others.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1).geometry().cluster()).isEqualTo(1);
+    }
+
+    @Test
+    void oneRowOfPlainFormatsHasAKernelOfItsOwnOnlyWhereItWasCompiled() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
+        LaunchRules.Vector down = rules.vector(new Matrix(0, 0, 4096, 11008, Format.BF16), 1);
+        assertThat(down.kernel()).isEqualTo("gemv_bf16_one");
+        assertThat(down.geometry().cluster()).as("long rows are shared").isEqualTo(2);
+        assertThat(down.geometry().gridX()).as("of 132 clusters at once, 16 pairs each").isEqualTo(128);
+        LaunchRules.Vector up = rules.vector(new Matrix(0, 0, 16384, 2048, Format.BF16), 1);
+        assertThat(up.geometry().cluster()).isEqualTo(1);
+        assertThat(up.geometry().gridX()).as("of 264 blocks at once, 32 pairs each").isEqualTo(256);
+        LaunchRules.Vector small = rules.vector(new Matrix(0, 0, 2304, 768, Format.F32), 1);
+        assertThat(small.geometry().gridX()).as("a quarter of the card stays free, shares are equal").isEqualTo(192);
+        assertThat(rules.vector(new Matrix(0, 0, 2304, 768, Format.F32), 2).kernel()).isEqualTo("gemv_f32");
+        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        assertThat(others.vector(new Matrix(0, 0, 2304, 768, Format.F32), 1).kernel()).isEqualTo("gemv_f32");
     }
 
     @Test
