@@ -1,4 +1,4 @@
-// Every kernel against double on the CPU. usage: check [embed|sample|gemv|gemm|attention|layers]... (all of them without a word);
+// Every kernel against double on the CPU. usage: check [embed|sample|gemv|gemm|attention|attention-strict|layers]... (all of them without a word);
 // VERBOSE=1 prints every case. Exits 1 when one is off.
 #include "harness.h"
 cudaStream_t stream;
@@ -62,7 +62,8 @@ int main(int argc, char** argv) {
     part("sample", samplers);
     part("gemv", [] { linears(true, false); });
     part("gemm", [] { linears(false, true); });
-    part("attention", attentions);
+    part("attention", [] { attentions(false); });
+    if (argc > 1) part("attention-strict", [] { attentions(true); }); // a part of attention
     part("layers", layers);
     printf("%d checks on %s, %d failures\n", checks, prop.name, failures);
     return failures != 0 || checks == 0;

@@ -161,6 +161,12 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
         launch(attn_decode_cluster, attnMeetLaunch(a, splits), a);
         verify(std::string(name) + " cluster " + std::to_string(splits));
     }
+    if (!decode && strict && attnStrict64(a)) {
+        checks++;
+        CU(cudaMemset(dout.p, 0xff, dout.n * 4));
+        launch(attn_strict64, attnStrict64Launch(a), a);
+        verify(std::string(name) + " 64");
+    }
     if (!decode && !strict && hopper && attnTiles(a)) {
         checks++;
         CU(cudaMemset(dout.p, 0xff, dout.n * 4));
@@ -208,7 +214,8 @@ static void attention(AttnCase c, int inFmt, int outFmt, bool decode, bool stric
     for (auto* d : devs) delete d;
 }
 
-static void attentions() {
+// strictly: only prompts in strict float32.
+static void attentions(bool strictly) {
     unsigned long long seed = 1000;
     for (int kv = 0; kv < 2; kv++) {
         std::vector<AttnCase> dec = {
@@ -219,7 +226,7 @@ static void attentions() {
             {10, 1, 33, 32, 0, kv, 7, true, true, {64}, {1}}, {8, 8, 64, 64, 0, kv, 0, true, false, {5, 0, 300, 17}, {1, 1, 1, 1}},
             {14, 2, 64, 64, 0, kv, 0, true, false, {130, 31}, {1, 1}},
         };
-        for (auto& c : dec) attention(c, FMT_F32, FMT_F32, true, false, seed++);
+        if (!strictly) for (auto& c : dec) attention(c, FMT_F32, FMT_F32, true, false, seed++);
         std::vector<AttnCase> pre = {
             {12, 12, 64, 0, 0, kv, 0, true, false, {0}, {130}}, {8, 2, 64, 64, 0, kv, 0, true, false, {37}, {65}},
             {4, 4, 128, 128, 1, kv, 0, true, false, {0}, {200}}, {4, 2, 80, 40, 0, kv, 0, true, true, {11, 0}, {9, 100}},
@@ -231,9 +238,11 @@ static void attentions() {
             {4, 2, 64, 32, 0, kv, 33, true, true, {130}, {390}}, {2, 2, 128, 0, 0, kv, 0, false, false, {0, 0}, {300, 129}},
             {2, 1, 64, 24, 1, kv, 0, true, false, {2}, {257}},
             {6, 2, 64, 0, 0, kv, 0, true, false, {37, 0, 130}, {65, 9, 301}}, {4, 4, 64, 0, 0, kv, 50, true, false, {0, 20}, {128, 200}}, {2, 2, 64, 0, 0, kv, 9, true, false, {1000}, {17}},
+            {3, 1, 64, 0, 0, kv, 0, true, false, {0, 31, 0}, {1, 33, 32}}, {2, 2, 64, 0, 0, kv, 100, true, false, {0}, {530}},
         };
         for (auto& c : pre) {
             attention(c, FMT_F32, FMT_F32, false, true, seed++);
+            if (strictly) continue;
             attention(c, FMT_F32, FMT_F32, false, false, seed++);
             attention(c, FMT_F16, FMT_F16, false, false, seed++);
             attention(c, FMT_BF16, FMT_F32, false, false, seed++);

@@ -34,7 +34,7 @@ KERNEL(gemm_f32, LinearArgs) KERNEL(gemm_f32_small, LinearArgs) KERNEL(gemm_f32_
 KERNEL(gemm_f16_small, LinearArgs) KERNEL(gemm_bf16_small, LinearArgs) KERNEL(gemm_tf32_small, LinearArgs)
 KERNEL(gemm_q8_0, LinearArgs) KERNEL(gemm_q4_0, LinearArgs) KERNEL(gemm_q4_1, LinearArgs)
 KERNEL(kv_append, AttentionArgs) KERNEL(attn_decode, AttentionArgs) KERNEL(attn_decode_cluster, AttentionArgs)
-KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
+KERNEL(attn_prefill_f32, AttentionArgs) KERNEL(attn_strict64, AttentionArgs) KERNEL(attn_prefill, AttentionArgs)
 KERNEL(attn_few, AttentionArgs) KERNEL(attn_tiles64_appends, AttentionArgs)
 KERNEL(attn_short64, AttentionArgs) KERNEL(attn_short128, AttentionArgs)
 KERNEL(attn_tiles64, AttentionArgs) KERNEL(attn_tiles128, AttentionArgs)

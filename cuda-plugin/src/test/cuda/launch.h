@@ -235,6 +235,11 @@ inline Launch attnPrefillLaunch(const AttentionArgs& a, bool strict) {
     if (strict) return {grid, 256, size_t(3 * 64 * (dp + 4) + 64 * 68) * 4};
     return {grid, 128, size_t(4 * 64 * (2 * dp + 16))};
 }
+// attn_strict64: heads of 64, all in float.
+inline bool attnStrict64(const AttentionArgs& a) {
+    return a.headDim == 64 && a.inFmt == FMT_F32 && (!a.causal || a.kvFmt == 0) && ((a.kvOffset | a.ldq | a.ldk | a.ldv) & 3) == 0;
+}
+inline Launch attnStrict64Launch(const AttentionArgs& a) { return {dim3(a.heads, ceilDiv(a.b.maxCount, 32), a.b.nSeqs), 128, 88 * 1024}; }
 inline bool attnTiles(const AttentionArgs& a) { return a.headDim == 64 || a.headDim == 128; } // on 9.0
 inline Launch attnTilesLaunch(const AttentionArgs& a) {
     return {dim3(a.heads, ceilDiv(a.b.maxCount, 128), a.b.nSeqs), 384, size_t(a.headDim / 64) * 5 * 16384 + 64};

@@ -136,8 +136,13 @@ int main(int argc, char** argv) {
         }
     }
     if (want("strict")) {
-        prefillModel(GPT2L, FMT_F32, false, 1024, 1024);
-        for (int t : {16, 32, 64, 128, 256, 512, 1024}) prefillModel(GPT2, FMT_F32, false, t, 1);
+        for (int t : {16, 64, 128, 256, 512, 1024}) prefillAttention(GPT2, FMT_F32, t, 0);
+        prefillAttention(GPT2L, FMT_F32, 1024, 0);
+        for (bool of64 : {false, true}) {
+            choice.strict64 = of64;
+            prefillModel(GPT2L, FMT_F32, false, 1024, 1024, false);
+            for (int t : {16, 32, 64, 128, 256, 512, 1024}) prefillModel(GPT2, FMT_F32, false, t, 1, false);
+        }
     }
     if (want("prefill")) {
         for (int kv : {1, 0}) prefillAttention(L7B, FMT_BF16, 1920, kv);

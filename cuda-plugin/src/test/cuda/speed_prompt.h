@@ -161,6 +161,10 @@ static void prefillAttention(Model m, int fmt, int T, int kvFmt) {
     for (int strict = 0; strict <= (fmt == FMT_F32); strict++) {
         auto k = strict ? attn_prefill_f32 : attn_prefill;
         float t = timeGraph([&] { launch(k, attnPrefillLaunch(a, strict), a); }, 5);
+        if (strict && attnStrict64(a)) {
+            float u = timeGraph([&] { launch(attn_strict64, attnStrict64Launch(a), a); }, 5);
+            printf("attention %-12s %-5s T %5d strict, heads of 64: %8.1f us %7.1f TFLOP/s\n", m.name, fmtName(fmt), T, u * 1e3, 2.0 * T * T * D * m.heads / u / 1e9);
+        }
         if (!strict && attnTiles(a)) {
             float u = timeGraph([&] { launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a); }, 5);
             printf("attention %-12s %-5s kv %s T %5d tiles: %8.1f us %7.1f TFLOP/s\n", m.name, fmtName(fmt), kvFmt ? "f16" : "f32", T, u * 1e3, 2.0 * T * T * D * m.heads / u / 1e9);
@@ -177,6 +181,7 @@ struct Choice {
     int fewMost = 512;        // tokens up to which attn_few
     bool warps = true;        // normalize_warps
     bool half = true;         // q, k and v in f16
+    bool strict64 = true;     // attn_strict64
     int plans[4][2] = {};     // of qkv, o, up, down: width (negative: short) and shares; 0: the rule's
 } choice;
 // All of a prompt of T tokens but the embedding, as one graph: the launches that a program makes, with `rows` logits at the end.
@@ -237,6 +242,7 @@ static void prefillModel(Model m, int fmt, bool tf32, int T, int rows, bool comp
                 else if (few) launch(attn_tiles64_appends, attnTilesLaunch(a), a);
                 else if (brief) launch(D == 64 ? attn_short64 : attn_short128, attnShortLaunch(a), a);
                 else if (!old && !strict && attnTiles(a)) launch(D == 64 ? attn_tiles64 : attn_tiles128, attnTilesLaunch(a), a);
+                else if (strict && choice.strict64 && attnStrict64(a)) launch(attn_strict64, attnStrict64Launch(a), a);
                 else launch(strict ? attn_prefill_f32 : attn_prefill, attnPrefillLaunch(a, strict), a);
             }
             if (want(4)) linear(*all[4 * l + 1], att.p, x.p, FMT_F32, T, true, ACT_NONE, false, !m.llama, old, 1);

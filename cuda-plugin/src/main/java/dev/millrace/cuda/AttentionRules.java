@@ -5,6 +5,7 @@ import static dev.millrace.cuda.LaunchRules.THREADS;
 import static dev.millrace.cuda.LaunchRules.TILES_THREADS;
 import static dev.millrace.cuda.LaunchRules.WARPS;
 
+import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.graph.Op;
 import dev.millrace.cuda.driver.Geometry;
 
@@ -17,6 +18,9 @@ final class AttentionRules {
     static final int MOST_HEAD_DIM = 256;
 
     private static final int TILES_QUERIES = 128;
+
+    /** Queries, and keys, values and weights of four warps. */
+    private static final int STRICT64_SHARED = 8192 + 4 * (8192 + 8192 + 4096);
 
     /** Tokens of a slice up to which every block of attention prepares the keys it needs. */
     private static final int FEW_QUERIES = 128;
@@ -71,11 +75,6 @@ final class AttentionRules {
         return 2048 / lanes;
     }
 
-    /** The kernel for longer slices. */
-    String kernel(Op.Attention op, boolean strict) {
-        return strict ? "attn_prefill_f32" : onTiles(op) ? "attn_tiles" + op.headDim() : "attn_prefill";
-    }
-
     private boolean onTiles(Op.Attention op) {
         return tiles && (op.headDim() == 64 || op.headDim() == 128);
     }
@@ -96,7 +95,7 @@ final class AttentionRules {
         }
         return longest <= MOST_SMALL_BLOCKS
                 ? new Attend("attn_few", new Geometry(op.heads(), Math.ceilDiv(longest, 16), sequences, THREADS, 0))
-                : new Attend("attn_tiles64_appends", ofMany(op, false, longest, sequences));
+                : new Attend("attn_tiles64_appends", ofMany(op, longest, sequences).geometry());
     }
 
     /** A launch of attention. */
@@ -109,15 +108,30 @@ final class AttentionRules {
     }
 
     /** Attention of longer slices: blocks of 64 or 128 queries of a head. */
-    Geometry ofMany(Op.Attention op, boolean strict, int longest, int sequences) {
-        if (!strict && onTiles(op)) {
+    Attend ofMany(Op.Attention op, int longest, int sequences) {
+        if (onTiles(op)) {
             int shared = op.headDim() / 64 * 5 * 16384 + 64;
-            return new Geometry(
-                    op.heads(), Math.ceilDiv(longest, TILES_QUERIES), sequences, TILES_THREADS, shared);
+            Geometry g = new Geometry(op.heads(), Math.ceilDiv(longest, TILES_QUERIES), sequences, TILES_THREADS, shared);
+            return new Attend("attn_tiles" + op.headDim(), g);
         }
-        int head = paddedHead(op.headDim());
-        int shared = strict ? 4 * (3 * 64 * (head + 4) + 64 * 68) : 4 * 64 * (2 * head + 16);
-        return new Geometry(Math.ceilDiv(longest, 64), op.heads(), sequences, strict ? 256 : 128, shared);
+        int shared = 4 * 64 * (2 * paddedHead(op.headDim()) + 16);
+        return new Attend("attn_prefill", new Geometry(Math.ceilDiv(longest, 64), op.heads(), sequences, 128, shared));
+    }
+
+    /** The same in strict float32: blocks of 32 queries for heads of 64 where everything is float32 and aligned, else of 64. */
+    Attend ofManyStrict(Op.Attention op, KvFormat kv, long kvOffset, int longest, int sequences) {
+        if (op.headDim() == 64 && kv == KvFormat.F32 && kvOffset % 4 == 0) {
+            Geometry g = new Geometry(op.heads(), Math.ceilDiv(longest, 32), sequences, 128, STRICT64_SHARED);
+            return new Attend("attn_strict64", g);
+        }
+        int shared = 4 * (3 * 64 * (paddedHead(op.headDim()) + 4) + 64 * 68);
+        return new Attend("attn_prefill_f32", new Geometry(Math.ceilDiv(longest, 64), op.heads(), sequences, 256, shared));
+    }
+
+    /** Bytes of shared memory that a block of attention asks for. */
+    int sharedBytes(Op.Attention op, boolean strict) {
+        Attend attend = strict ? ofManyStrict(op, KvFormat.F32, 0, 1, 1) : ofMany(op, 1, 1);
+        return attend.geometry().sharedBytes();
     }
 
     private static int paddedHead(int dim) {

@@ -82,10 +82,13 @@ record AttentionStep(Node node, Op.Attention op, long kvOffset, NormRef qNorm, N
 
     private void attend(Emission e, KvFormat kv) {
         write(e, kv, 1);
-        boolean strict = strict(e);
-        e.launch(
-                e.machine().rules().attention().kernel(op, strict),
-                e.machine().rules().attention().ofMany(op, strict, e.shape().longest(), e.shape().sequences()));
+        AttentionRules rules = e.machine().rules().attention();
+        int longest = e.shape().longest();
+        int sequences = e.shape().sequences();
+        AttentionRules.Attend many = strict(e)
+                ? rules.ofManyStrict(op, kv, kvOffset, longest, sequences)
+                : rules.ofMany(op, longest, sequences);
+        e.launch(many.kernel(), many.geometry());
     }
 
     private void write(Emission e, KvFormat kv, int splits) {

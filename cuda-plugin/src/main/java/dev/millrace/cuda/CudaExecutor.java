@@ -75,9 +75,9 @@ final class CudaExecutor implements Executor {
         if (attention != null && attention.headDim() > AttentionRules.MOST_HEAD_DIM) {
             return Support.no("heads of more than " + AttentionRules.MOST_HEAD_DIM + " elements");
         }
-        if (attention != null && rules.attention().ofMany(attention, strict, 1, 1).sharedBytes() > gpu.sharedBytesPerBlock()) {
+        if (attention != null && rules.attention().sharedBytes(attention, strict) > gpu.sharedBytesPerBlock()) {
             return Support.no("heads of " + attention.headDim() + " elements: they need "
-                    + rules.attention().ofMany(attention, strict, 1, 1).sharedBytes() / 1024 + " KiB of shared memory a block, "
+                    + rules.attention().sharedBytes(attention, strict) / 1024 + " KiB of shared memory a block, "
                     + gpu.name() + " has " + gpu.sharedBytesPerBlock() / 1024);
         }
         if (op instanceof Op.EmbedSum sum && sum.parts().size() > RowSteps.Embedding.MOST) {

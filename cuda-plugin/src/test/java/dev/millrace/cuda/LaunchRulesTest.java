@@ -2,6 +2,7 @@ package dev.millrace.cuda;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.graph.Op;
 import dev.millrace.cuda.driver.Geometry;
 import java.util.Random;
@@ -257,11 +258,14 @@ class LaunchRulesTest {
         for (int dim = 1; dim <= AttentionRules.MOST_HEAD_DIM; dim++) {
             for (int ratio : new int[] {1, 2, 3, 7, 8, 12}) {
                 Op.Attention op = new Op.Attention(0, 2 * ratio, 2, dim, 1, true, 0);
-                for (boolean strict : new boolean[] {false, true}) {
-                    Geometry g = rules.attention().ofMany(op, strict, 130, 3);
+                AttentionRules.Attend many = rules.attention().ofMany(op, 130, 3);
+                boolean tiles = many.kernel().startsWith("attn_tiles");
+                assertThat(tiles ? many.geometry().gridY() * 128 : many.geometry().gridX() * 64).isGreaterThanOrEqualTo(130);
+                assertThat(many.geometry().sharedBytes()).isLessThanOrEqualTo(SHARED_OF_HOPPER);
+                for (KvFormat kv : KvFormat.values()) {
+                    Geometry g = rules.attention().ofManyStrict(op, kv, 0, 130, 3).geometry();
+                    assertThat(g.block() == 128 ? g.gridY() * 32 : g.gridX() * 64).isGreaterThanOrEqualTo(130);
                     assertThat(g.sharedBytes()).isLessThanOrEqualTo(SHARED_OF_HOPPER);
-                    boolean tiles = rules.attention().kernel(op, strict).startsWith("attn_tiles");
-                    assertThat(tiles ? g.gridY() * 128 : g.gridX() * 64).isGreaterThanOrEqualTo(130);
                 }
                 int groups = AttentionStep.headGroups(op);
                 assertThat(groups * AttentionRules.HEADS_PER_BLOCK).isGreaterThanOrEqualTo(op.heads());
@@ -273,6 +277,19 @@ class LaunchRulesTest {
                 }
             }
         }
+    }
+
+    @Test
+    void strictAttentionOfHeadsOf64NeedsFloatsAtMultiplesOf16Bytes() {
+        AttentionRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200).attention();
+        Op.Attention gpt2 = new Op.Attention(0, 12, 12, 64, 1, true, 0);
+        assertThat(rules.ofManyStrict(gpt2, KvFormat.F32, 4, 130, 3))
+                .isEqualTo(new AttentionRules.Attend("attn_strict64", new Geometry(12, 5, 3, 128, 88 * 1024)));
+        assertThat(rules.ofManyStrict(gpt2, KvFormat.F16, 4, 130, 3).kernel()).isEqualTo("attn_prefill_f32");
+        assertThat(rules.ofManyStrict(gpt2, KvFormat.F32, 2, 130, 3).kernel()).isEqualTo("attn_prefill_f32");
+        Op.Attention others = new Op.Attention(0, 12, 12, 80, 1, true, 0);
+        assertThat(rules.ofManyStrict(others, KvFormat.F32, 4, 130, 3).kernel()).isEqualTo("attn_prefill_f32");
+        assertThat(Kernels.index().keySet()).contains("attn_strict64", "attn_prefill_f32");
     }
 
     @Test
