@@ -55,10 +55,8 @@ __device__ __forceinline__ void normalizeRow(const NormArgs& a, const float* x, 
     }
 }
 
-// As normalizeRow by one warp, without a barrier: rows of at most 1024 elements. launch grid(ceil(rows / 4)), block(128)
-extern "C" __global__ void __launch_bounds__(128) normalize_warps(const __grid_constant__ NormArgs a) {
-    const int PER = 8; // vectors of 4 a lane
-    Mark mark{a.mark};
+// As normalizeRow by one warp, without a barrier: rows of at most 128 PER elements.
+template <int PER> __device__ __forceinline__ void normalizeByWarp(const NormArgs& a) {
     const int r = blockIdx.x * 4 + (threadIdx.x >> 5), width = a.width, c0 = (threadIdx.x & 31) * 4;
     const float* x = a.x + (long long)r * a.ldx;
     float4 v[PER], gain[PER], shift[PER];
@@ -92,6 +90,15 @@ extern "C" __global__ void __launch_bounds__(128) normalize_warps(const __grid_c
         else *reinterpret_cast<uint2*>(static_cast<__half*>(a.y) + y + c) = a.yFmt == FMT_F16
             ? make_uint2(packHalf(o.x, o.y), packHalf(o.z, o.w)) : make_uint2(packBf16(o.x, o.y), packBf16(o.z, o.w));
     }
+}
+// launch grid(ceil(rows / 4)), block(128): rows of at most 1024 elements, and of at most 2048
+extern "C" __global__ void __launch_bounds__(128) normalize_warps(const __grid_constant__ NormArgs a) {
+    Mark mark{a.mark};
+    normalizeByWarp<8>(a);
+}
+extern "C" __global__ void __launch_bounds__(128) normalize_warps_wide(const __grid_constant__ NormArgs a) {
+    Mark mark{a.mark};
+    normalizeByWarp<16>(a);
 }
 
 extern "C" __global__ void __launch_bounds__(256) normalize(const __grid_constant__ NormArgs a) {

@@ -23,7 +23,7 @@
     } while (0)
 
 #define KERNEL(NAME, ARGS) extern "C" __global__ void NAME(const __grid_constant__ ARGS a);
-KERNEL(repack, RepackArgs) KERNEL(embed, EmbedArgs) KERNEL(rope_angles, AnglesArgs) KERNEL(normalize, NormArgs) KERNEL(normalize_warps, NormArgs)
+KERNEL(repack, RepackArgs) KERNEL(embed, EmbedArgs) KERNEL(rope_angles, AnglesArgs) KERNEL(normalize, NormArgs) KERNEL(normalize_warps, NormArgs) KERNEL(normalize_warps_wide, NormArgs)
 KERNEL(activation, ElementArgs) KERNEL(gate, ElementArgs) KERNEL(add, ElementArgs) KERNEL(permute, ElementArgs)
 KERNEL(select_rows, ElementArgs) KERNEL(rope, RopeArgs) KERNEL(pool, PoolArgs) KERNEL(sample, SampleArgs)
 KERNEL(gemv_f32, LinearArgs) KERNEL(gemv_f16, LinearArgs) KERNEL(gemv_bf16, LinearArgs)
@@ -120,7 +120,7 @@ inline TensorMap tensorMap(const void* data, int fmt, int rows, int columns, int
     return map;
 }
 inline void launchNorm(const NormArgs& a) {
-    if (normWarps(a)) launch(normalize_warps, {dim3(ceilDiv(a.rows, 4)), 128, 0}, a);
+    if (normWarps(a, sms)) launch(a.width <= 1024 ? normalize_warps : normalize_warps_wide, {dim3(ceilDiv(a.rows, 4)), 128, 0}, a);
     else launch(normalize, {dim3(a.rows), 256, 0}, a);
 }
 // Puts a quantized matrix's f16 into `scratch` and in its place.
@@ -135,7 +135,6 @@ inline void launchTiles(LinearArgs a, int bn, int splits, void* scratch) {
     const int which = bn == 256 ? 0 : bn == 160 ? 1 : bn == 128 ? 2 : 3;
     launchExpand(a, scratch);
     void (*kernels[3][4])(TiledArgs) = {{gemm_tf32_tiles256, gemm_tf32_tiles160, gemm_tf32_tiles128, gemm_tf32_tiles192}, {gemm_f16_tiles256, gemm_f16_tiles160, gemm_f16_tiles128, gemm_f16_tiles192}, {gemm_bf16_tiles256, gemm_bf16_tiles160, gemm_bf16_tiles128, gemm_bf16_tiles192}};
-    a.kSlices = splits;
     TiledArgs t = {tensorMap(a.x, a.w.fmt, a.m, a.w.k, a.ldx, 128), tensorMap(a.w.data, a.w.fmt, roundUp(a.w.n, 16), a.w.k, a.w.ld, bn), a};
     launch(kernels[a.w.fmt][which], tilesLaunch(a, sms, bn, splits), t);
 }

@@ -74,8 +74,10 @@ inline Launch gemvLaunch(LinearArgs& a, int sm, int slices = 0) {
     const int perBlock = 8 / a.kSlices, slots = 2 * sm * perBlock, rounds = ceilDiv(units, slots);
     return {dim3(ceilDiv(ceilDiv(units, rounds), perBlock), quant ? ceilDiv(a.m, mt) : 1), 256, size_t(mt) * perRow};
 }
-// normalize_warps: rows that a warp holds.
-inline bool normWarps(const NormArgs& a) { return a.norm.kind != NORM_NONE && a.norm.group == a.width && a.width <= 1024 && (a.width & 3) == 0; }
+// normalize_warps: rows that a warp holds; normalize_warps_wide, up to 2048 elements, where blocks of a row would not all run at once.
+inline bool normWarps(const NormArgs& a, int sm) {
+    return a.norm.kind != NORM_NONE && a.norm.group == a.width && a.width <= (a.rows > 2 * sm ? 2048 : 1024) && (a.width & 3) == 0;
+}
 // gemm_f16_small, gemm_bf16_small, gemm_tf32_small: where 128 x 128 tiles would leave half of the card idle.
 inline bool gemmSmall(const LinearArgs& a, int sm, bool tf32) {
     bool has = a.w.fmt == FMT_F16 || a.w.fmt == FMT_BF16 || (a.w.fmt == FMT_F32 && tf32);
@@ -139,13 +141,14 @@ inline Launch gemmLaunch(LinearArgs& a, int sm, bool tf32) {
     return {dim3(ceilDiv(a.m, 128), ceilDiv(a.w.n, 128)), 256, size_t(a.w.fmt >= FMT_Q8_0 ? 67584 : 3 * 32768)};
 }
 
-// gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles on 9.0: tiles of 128 x bn, k in `splits` shares (a.kSlices). Clocks:
+// gemm_f16_tiles, gemm_bf16_tiles, gemm_tf32_tiles on 9.0: tiles of 128 x bn, k in `splits` shares that are one cluster. Clocks:
 // 4 bn for 128 bytes of k, and what tiles' ends and shares were measured to cost.
 struct Tiles { int bn, splits; Launch launch; double cost; };
 inline bool tilesReach(const LinearArgs& a, int bn) { return roundUp(a.w.n, bn) >= (a.gated ? roundUp(a.w.n, 128) : a.w.n); } // the end of a padded row
 inline size_t tilesShared(int bn) { return size_t(bn == 256 ? 4 : bn == 128 ? 6 : 5) * (128 + bn) * 128 + 20480 + 128; }
 inline Launch tilesLaunch(const LinearArgs& a, int sm, int bn, int splits) {
-    return {dim3(std::min(sm, ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn) * splits)), 384, tilesShared(bn)};
+    const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn);
+    return {dim3(splits > 1 ? tiles : std::min(sm, tiles), 1, splits), 384, tilesShared(bn), splits};
 }
 inline Tiles gemmTiles(const LinearArgs& a, int sm) {
     const int steps = ceilDiv(a.w.k * (a.xFmt == FMT_F32 ? 4 : 2), 128);
@@ -154,10 +157,10 @@ inline Tiles gemmTiles(const LinearArgs& a, int sm) {
     for (int bn : {256, 192, 160, 128}) {
         if (!tilesReach(a, bn)) continue;
         const int tiles = ceilDiv(a.m, 128) * ceilDiv(a.w.n, bn);
-        for (int s = 1; s <= 4 && (s == 1 || (tiles * s <= sm && steps >= 4 * s)); s++) {
+        for (int s = 1; s <= 2 && (s == 1 || (tiles <= clusterLimit[s] / 2 && steps >= 4 * s)); s++) {
             const int share = ceilDiv(steps, s);
             if (ceilDiv(steps, share) != s) continue; // none without work
-            double cost = double(ceilDiv(tiles * s, sm)) * (share * 4 * bn + 6000 + 45 * bn) + (s > 1 ? (36 + 12 * s) * bn : 0);
+            double cost = double(ceilDiv(tiles * s, sm)) * (share * 4 * bn + 3000 + 20 * bn) + (s > 1 ? 4000 : 0) + (a.m <= 256 ? 2000 : 0);
             if (cost < least) least = cost, best = {bn, s, tilesLaunch(a, sm, bn, s), cost};
         }
     }

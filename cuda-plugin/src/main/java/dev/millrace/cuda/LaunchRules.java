@@ -54,6 +54,9 @@ final class LaunchRules {
     /** What sharing inputs costs beside tiles, whose blocks leave others no room to start in. */
     private static final int BESIDE_TILES = 6000;
 
+    /** What tiles cost beside blocks that start while those before them end, as tiles cannot. */
+    private static final int BESIDE_SHORTS = 2000;
+
     /** Tokens from which on most products of a prompt run as tiles. */
     private static final int MANY_TOKENS = 257;
 
@@ -311,7 +314,10 @@ final class LaunchRules {
         return name(w.format().compute());
     }
 
-    /** Blocks stay and take tile after tile: 4 clocks a column for 128 bytes of inputs, and what ends and shares cost. */
+    /**
+     * Blocks stay and take tile after tile: 4 clocks a column for 128 bytes of inputs, and what starts and ends cost. Or two
+     * blocks share a tile's inputs, as a cluster, where the device has room for all of them at once.
+     */
     private Costed tiles(Matrix w, int m, boolean gated) {
         int steps = steps(w);
         Costed best = null;
@@ -321,15 +327,16 @@ final class LaunchRules {
                 continue;
             }
             int count = Math.ceilDiv(m, TILE) * Math.ceilDiv(w.rows(), columns);
-            for (int s = 1; s <= 4 && (s == 1 || (count * s <= multiprocessors && steps >= 4 * s)); s++) {
+            for (int s = 1; s <= 2 && (s == 1 || (count <= clusters[s] / 2 && steps >= 4 * s)); s++) {
                 int share = Math.ceilDiv(steps, s);
                 if (Math.ceilDiv(steps, share) != s) {
                     continue;
                 }
                 long waves = Math.ceilDiv(count * s, multiprocessors);
-                long cost = waves * (4L * share * columns + 6000 + 45 * columns) + (s > 1 ? (36 + 12 * s) * columns : 0);
+                long cost = waves * (4L * share * columns + 3000 + 20 * columns) + (s > 1 ? 4000 : 0)
+                        + (m < MANY_TOKENS ? BESIDE_SHORTS : 0);
                 int shared = kind[1] * (TILE + columns) * 128 + 20480 + 128;
-                Geometry g = Geometry.of(Math.min(multiprocessors, count * s), 1, TILES_THREADS, shared);
+                Geometry g = new Geometry(s > 1 ? count : Math.min(multiprocessors, count), 1, s, TILES_THREADS, shared, s);
                 best = new Costed(new Product(engine(w) + "_tiles" + columns, g, s, TILE, columns), cost).or(best);
             }
         }
@@ -379,10 +386,10 @@ final class LaunchRules {
         return new Geometry(down, across, shares, THREADS, SMALL_SHARED);
     }
 
-    /** Bytes of work space for what {@link #product} shares out. */
+    /** Bytes of work space for what {@link #product} shares out other than in clusters. */
     long productWork(boolean exact) {
         long one = (long) TILE * TILE;
-        long shared = (long) multiprocessors * (tiles ? 2 * one : one / 4);
+        long shared = tiles ? 0 : multiprocessors * one / 4;
         // a block leaves a share of two tiles at most, and two blocks of the largest run at once
         return Float.BYTES * (exact ? Math.max(shared, 4 * multiprocessors * one) : shared);
     }
@@ -391,14 +398,21 @@ final class LaunchRules {
         return Geometry.of(Math.ceilDiv(width, 256), sequences, THREADS, 0);
     }
 
-    /** Whether a warp holds a row that is normalized as a whole. */
-    boolean normalizesByWarps(NormRef norm, int width) {
-        return norm != null && norm.group() == width && width <= 1024 && width % 4 == 0;
+    /**
+     * The kernel that normalizes rows: by warps, where one holds a row that is normalized as a whole. Long rows need blocks of their
+     * own as long as these run at once.
+     */
+    String normalize(NormRef norm, int rows, int width) {
+        boolean whole = norm != null && norm.group() == width && width % 4 == 0;
+        if (!whole || width > (rows > 2 * multiprocessors ? 2048 : 1024)) {
+            return "normalize";
+        }
+        return width > 1024 ? "normalize_warps_wide" : "normalize_warps";
     }
 
-    /** The norm of rows, four a block where a warp holds one. */
-    Geometry norms(boolean byWarps, int rows) {
-        return byWarps ? Geometry.of(Math.ceilDiv(rows, 4), 128) : Geometry.of(rows, THREADS);
+    /** Its blocks, of four rows where warps hold them. */
+    Geometry norms(String kernel, int rows) {
+        return kernel.equals("normalize") ? Geometry.of(rows, THREADS) : Geometry.of(Math.ceilDiv(rows, 4), 128);
     }
 
     Geometry rows(int rows, int threads) {

@@ -75,8 +75,8 @@ final class RowSteps {
             e.begin();
             e.norm(norm);
             e.arguments().put(from).put(to).put(rows).put(width).put(ld).put(ld).put(wanted.code()).put(0);
-            boolean byWarps = e.machine().rules().normalizesByWarps(norm, width);
-            e.launch(byWarps ? "normalize_warps" : "normalize", e.machine().rules().norms(byWarps, rows));
+            String kernel = e.machine().rules().normalize(norm, rows, width);
+            e.launch(kernel, e.machine().rules().norms(kernel, rows));
         }
     }
 

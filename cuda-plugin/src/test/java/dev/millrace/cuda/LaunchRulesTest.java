@@ -145,14 +145,13 @@ class LaunchRulesTest {
                 assertThat(g.gridZ()).as(what + ": shares are one cluster").isEqualTo(product.shares()).isEqualTo(g.cluster());
                 return;
             }
-            assertThat(g.gridX()).as(what).isLessThanOrEqualTo(tiles * product.shares());
+            assertThat(g.gridX()).as(what).isLessThanOrEqualTo(tiles);
+            assertThat(g.gridZ()).as(what + ": shares are one cluster").isEqualTo(product.shares()).isEqualTo(g.cluster());
             assertThat(Math.ceilDiv(rows, product.outputs()) * product.outputs())
                     .as(what + ": the padding of a gated row is written, too")
                     .isGreaterThanOrEqualTo(gated ? (rows + 127) / 128 * 128 : rows);
             if (product.shares() > 1) {
-                assertThat(g.gridX()).as(what + ": shares are in flight together").isEqualTo(tiles * product.shares());
-                long work = 4L * g.gridX() * 128 * product.outputs();
-                assertThat(work).as(what).isLessThanOrEqualTo(rules.productWork(false));
+                assertThat(g.gridX()).as(what + ": a cluster makes one tile").isEqualTo(tiles);
             }
             return;
         }
@@ -202,6 +201,32 @@ class LaunchRulesTest {
         assertThat(head.kernel()).isEqualTo("gemm_f32");
         LaunchRules others = new LaunchRules(80, SHARED_OF_SMALL_CARDS, false, LaunchRules.NO_CLUSTERS);
         assertThat(others.product(new Matrix(0, 0, 768, 768, Format.F32), 128, false, true).kernel()).isEqualTo("gemm_f32");
+    }
+
+    @Test
+    void twoBlocksShareTheInputsOfTilesThatLeaveHalfOfTheDeviceIdle() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
+        Matrix down = new Matrix(0, 0, 1280, 5120, Format.BF16);
+        LaunchRules.Product product = rules.product(down, 1024, false, false);
+        assertThat(product.kernel()).isEqualTo("gemm_bf16_tiles160");
+        assertThat(product.geometry()).isEqualTo(new Geometry(64, 1, 2, 384, 5 * 288 * 128 + 20480 + 128, 2));
+        LaunchRules alone = new LaunchRules(132, SHARED_OF_HOPPER, true, LaunchRules.NO_CLUSTERS);
+        assertThat(alone.product(down, 1024, false, false).shares()).as("no room for clusters").isEqualTo(1);
+    }
+
+    @Test
+    void aWarpHoldsRowsOfUpTo2048ThatAreNormalizedAsAWhole() {
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
+        assertThat(rules.normalize(new NormRef(0, 0, 1e-5f, 1, 768), 1024, 768)).isEqualTo("normalize_warps");
+        assertThat(rules.normalize(new NormRef(0, 0, 1e-5f, 1, 1280), 1024, 1280)).isEqualTo("normalize_warps_wide");
+        assertThat(rules.normalize(new NormRef(0, 0, 1e-5f, 1, 2052), 1024, 2052)).isEqualTo("normalize");
+        assertThat(rules.normalize(new NormRef(0, 0, 1e-5f, 1, 1278), 1024, 1278)).isEqualTo("normalize");
+        assertThat(rules.normalize(new NormRef(0, 0, 1e-5f, 1, 64), 1024, 1280)).isEqualTo("normalize");
+        assertThat(rules.normalize(new NormRef(0, 0, 1e-5f, 1, 1280), 264, 1280)).as("they run at once").isEqualTo("normalize");
+        assertThat(rules.normalize(null, 1024, 1280)).as("a cast").isEqualTo("normalize");
+        assertThat(rules.norms("normalize_warps_wide", 1025)).isEqualTo(Geometry.of(257, 128));
+        assertThat(rules.norms("normalize", 1025)).isEqualTo(Geometry.of(1025, 256));
+        assertThat(Kernels.index().keySet()).contains("normalize", "normalize_warps", "normalize_warps_wide");
     }
 
     @Test
