@@ -1,5 +1,5 @@
 // Every kernel against double on the CPU. usage: check [embed|sample|gemv|gemm|attention|attention-strict|layers]... (all of them without a word);
-// VERBOSE=1 prints every case. Exits 1 when one is off.
+// VERBOSE=1 prints every case; PART=1/8: an eighth of the layers, for slow tools. Exits 1 when one is off.
 #include "harness.h"
 cudaStream_t stream;
 int sms, failures;
