@@ -94,13 +94,18 @@ final class LayerRules {
     }
 
     /**
-     * As many clusters as there are multiprocessors for their blocks, a quarter fewer where a block takes more than half of one's shared memory;
-     * null where that is not possible.
+     * As many clusters as there are multiprocessors for their blocks, a quarter fewer where a block takes more than half
+     * of one's shared memory; null where that is not possible.
      */
     Mlp mlp(Matrix up, Matrix down, boolean gated) {
         int hidden = down.columns();
         int sides = gated ? 2 : 1;
-        if (!plain(up, down) || !streams(up.columns()) || hidden % BLOCKS != 0 || up.rows() != hidden * sides || down.rows() != up.columns()) {
+        boolean fits = plain(up, down)
+                && streams(up.columns())
+                && hidden % BLOCKS == 0
+                && up.rows() == hidden * sides
+                && down.rows() == up.columns();
+        if (!fits) {
             return null;
         }
         for (boolean large : new boolean[] {false, true}) {

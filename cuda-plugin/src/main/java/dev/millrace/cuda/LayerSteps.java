@@ -8,8 +8,8 @@ import java.util.List;
 import java.util.Locale;
 
 /**
- * A layer of a single row in two launches, each of which leaves its output in parts that the next one sums up with the stream before. Values
- * between the nodes of a launch are nowhere in memory.
+ * A layer of a single row in two launches, each of which leaves its output in parts that the next one sums up with the
+ * stream before. Values between the nodes of a launch are nowhere in memory.
  */
 final class LayerSteps {
     private LayerSteps() {}
