@@ -113,7 +113,7 @@ record LinearStep(
 
     private void few(Emission e, Part part, Operand in, Target to, int act, boolean gated, long add) {
         Matrix w = part.matrix();
-        LaunchRules.Vector vector = e.machine().rules().vector(w, e.rows(y()));
+        VectorRules.Vector vector = e.machine().rules().vectors().of(w, e.rows(y()));
         boolean best = parts.size() == 1 && e.samplesFrom(y());
         e.begin();
         e.weight(w);

@@ -40,7 +40,7 @@ class LaunchRulesTest {
         int m = 1 + random.nextInt(LaunchRules.FEW);
         int shared = random.nextBoolean() ? SHARED_OF_HOPPER : SHARED_OF_SMALL_CARDS;
         LaunchRules rules = rules(random, shared);
-        LaunchRules.Vector vector = rules.vector(new Matrix(0, 0, rows, columns, format), m);
+        VectorRules.Vector vector = rules.vectors().of(new Matrix(0, 0, rows, columns, format), m);
         String what = "seed " + seed + ": " + format + " " + rows + " x " + columns + ", m " + m + ": " + vector;
         int warps = vector.geometry().block() / 32;
         assertThat(Kernels.index()).as(what).containsKey(vector.kernel());
@@ -74,47 +74,47 @@ class LaunchRulesTest {
     @Test
     void clustersShareTheColumnsOfOneLongRowOfBlockFormats() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
-        LaunchRules.Vector down = rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1);
+        VectorRules.Vector down = rules.vectors().of(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1);
         assertThat(down.kernel()).isEqualTo("gemv_q4_0");
         assertThat(down.geometry().cluster()).isEqualTo(4);
         assertThat(down.geometry().gridX()).as("an eighth of the room for clusters stays free").isEqualTo(62 * 7 / 8);
         assertThat(down.slices()).isEqualTo(256 / 54);
-        LaunchRules.Vector head = rules.vector(new Matrix(0, 0, 128_256, 2048, Format.Q4_0), 1);
+        VectorRules.Vector head = rules.vectors().of(new Matrix(0, 0, 128_256, 2048, Format.Q4_0), 1);
         assertThat(head.geometry().cluster()).isEqualTo(2);
         assertThat(head.geometry().gridX()).as("all of the card").isEqualTo(132);
-        LaunchRules.Vector small = rules.vector(new Matrix(0, 0, 2304, 768, Format.Q8_0), 1);
+        VectorRules.Vector small = rules.vectors().of(new Matrix(0, 0, 2304, 768, Format.Q8_0), 1);
         assertThat(small.geometry().cluster()).isEqualTo(1);
         LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
-        assertThat(others.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1).geometry().cluster()).isEqualTo(1);
+        assertThat(others.vectors().of(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1).geometry().cluster()).isEqualTo(1);
     }
 
     @Test
     void oneRowOfPlainFormatsHasAKernelOfItsOwnOnlyWhereItWasCompiled() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
-        LaunchRules.Vector down = rules.vector(new Matrix(0, 0, 4096, 11008, Format.BF16), 1);
+        VectorRules.Vector down = rules.vectors().of(new Matrix(0, 0, 4096, 11008, Format.BF16), 1);
         assertThat(down.kernel()).isEqualTo("gemv_bf16_one");
         assertThat(down.geometry().cluster()).as("long rows are shared").isEqualTo(2);
         assertThat(down.geometry().gridX()).as("of 132 clusters at once, 16 pairs each").isEqualTo(128);
-        LaunchRules.Vector up = rules.vector(new Matrix(0, 0, 16384, 2048, Format.BF16), 1);
+        VectorRules.Vector up = rules.vectors().of(new Matrix(0, 0, 16384, 2048, Format.BF16), 1);
         assertThat(up.geometry().cluster()).isEqualTo(1);
         assertThat(up.geometry().gridX()).as("of 264 blocks at once, 32 pairs each").isEqualTo(256);
-        LaunchRules.Vector small = rules.vector(new Matrix(0, 0, 2304, 768, Format.F32), 1);
+        VectorRules.Vector small = rules.vectors().of(new Matrix(0, 0, 2304, 768, Format.F32), 1);
         assertThat(small.geometry().gridX()).as("a quarter of the card stays free, shares are equal").isEqualTo(192);
-        assertThat(rules.vector(new Matrix(0, 0, 2304, 768, Format.F32), 2).kernel()).isEqualTo("gemv_f32");
+        assertThat(rules.vectors().of(new Matrix(0, 0, 2304, 768, Format.F32), 2).kernel()).isEqualTo("gemv_f32");
         LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
-        assertThat(others.vector(new Matrix(0, 0, 2304, 768, Format.F32), 1).kernel()).isEqualTo("gemv_f32");
+        assertThat(others.vectors().of(new Matrix(0, 0, 2304, 768, Format.F32), 1).kernel()).isEqualTo("gemv_f32");
     }
 
     @Test
     void warpsShareLongRowsOfBlockFormatsWhereInputsAreSeveral() {
         LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
-        LaunchRules.Vector down = rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 2);
+        VectorRules.Vector down = rules.vectors().of(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 2);
         assertThat(down.kernel()).isEqualTo("gemv_q4_0_two");
         assertThat(down.geometry().gridX()).isEqualTo(256);
         assertThat(down.slices()).isEqualTo(8);
-        LaunchRules.Vector up = rules.vector(new Matrix(0, 0, 16384, 2048, Format.Q4_0), 2);
+        VectorRules.Vector up = rules.vectors().of(new Matrix(0, 0, 16384, 2048, Format.Q4_0), 2);
         assertThat(up.slices()).isEqualTo(2);
-        assertThat(rules.vector(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 3).kernel()).isEqualTo("gemv_q4_0_many");
+        assertThat(rules.vectors().of(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 3).kernel()).isEqualTo("gemv_q4_0_many");
     }
 
     @RepeatedTest(200)
