@@ -28,7 +28,8 @@ struct RopeRef { const float2* cs; int headDim, rotaryDim, interleaved, ldcs; };
 
 // y = epilogue(norm(x) W^T). gated: rows of W alternate gate, up; y[j] = act(gate_j) * up_j, width n / 2.
 // gemv_*: m <= 8, x and y F32, kSlices chosen by the launch rule, block formats in grid(blocks, groups of rows of x); gemv_q*_two for
-// two rows, _many for more; one row of block formats: grid(clusters, 1, their blocks). gemm_*: norm.kind 0 (run normalize first).
+// two rows, _many for more; one row of block formats, and gemv_*_one (9.0 only): grid(clusters, 1, their blocks). gemm_*: norm.kind 0
+// (run normalize first).
 struct LinearArgs {
     Weight w; NormRef norm;
     const void* x; void* y; const float* bias; const float* residual;
@@ -36,14 +37,15 @@ struct LinearArgs {
     int act, gated, xFmt, yFmt;
     void* work; int* counters;
     u64* best;   // gemv: [m][grid] the block's highest output as (ordered score, ~id); null: not wanted
-    int kSlices;                // gemv: warps that share a row (1, 2, 4, 8); one row of block formats: a cluster's row tiles, of which
-                                // the first clusters have one more; gemm_*_tiles*: shares of k
+    int kSlices;                // gemv: warps that share a row (1, 2, 4, 8); one row in clusters: a cluster's row tiles, or pairs of rows
+                                // of a plain format, of which the first clusters have one more; gemm_f32*: the last tiles, shared out
     int fresh;                  // gemm_*_tiles*, _short*: the launch before wrote w
     u64* mark;
 };
 // A CUtensorMap of the driver: x as boxes of 128 bytes x 128 rows, w as boxes of 128 bytes x BN rows, 128-byte swizzle.
 struct __align__(64) TensorMap { u64 opaque[16]; };
-// gemm_{f16,bf16,tf32}_tiles256, 160, 128 (9.0 only): launch grid(at most SM), block(384)
+// gemm_{f16,bf16,tf32}_tiles256, 192, 160, 128 (9.0 only): launch grid(at most SM), block(384); in shares of k: grid(tiles, 1, shares),
+// clusters of all shares
 // gemm_{f16,bf16,tf32}_short128, 64, 32 (9.0 only): x as boxes of as many rows, w of 64; launch grid(ceil(m / that),
 // ceil(n / 64), shares of k), clusters of all shares, block(160)
 struct TiledArgs { TensorMap x, w; LinearArgs a; };
