@@ -39,10 +39,10 @@ __device__ __forceinline__ void send(float* p, u64* barrier, u32 rank, float v) 
     asm volatile("st.async.weak.shared::cluster.mbarrier::complete_tx::bytes.b32 [%0], %1, [%2];" ::"r"(to), "r"(__float_as_uint(v)), "r"(counter) : "memory");
 #endif
 }
-// Until all that was expected is there.
-__device__ __forceinline__ void awaitBytes(u64* barrier) {
+// Until all that was expected is there; turn: which time the barrier counts.
+__device__ __forceinline__ void awaitBytes(u64* barrier, u32 turn = 0) {
 #if __CUDA_ARCH__ >= 900
-    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], 0; @p bra done; bra again; done: }"
-                 ::"r"(u32(__cvta_generic_to_shared(barrier))) : "memory");
+    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1; @p bra done; bra again; done: }"
+                 ::"r"(u32(__cvta_generic_to_shared(barrier))), "r"(turn & 1) : "memory");
 #endif
 }

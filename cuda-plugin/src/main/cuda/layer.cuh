@@ -7,6 +7,7 @@
 #pragma once
 #include "cluster.cuh"
 #include "layer_abi.cuh"
+#include "plain.cuh"
 
 #define LAYER_THREADS 256
 #define LAYER_WARPS 8
@@ -27,12 +28,6 @@ __device__ __forceinline__ void expect(u64* barrier, u32 bytes) {
     asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(u32(__cvta_generic_to_shared(barrier))), "r"(bytes) : "memory");
 #endif
 }
-__device__ __forceinline__ void await(u64* barrier, u32 turn = 0) {
-#if __CUDA_ARCH__ >= 900
-    asm volatile("{ .reg .pred p; again: mbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1; @p bra done; bra again; done: }"
-                 ::"r"(u32(__cvta_generic_to_shared(barrier))), "r"(turn & 1) : "memory");
-#endif
-}
 // Sends v to where block `rank` of the cluster has what lies at p here, 16-byte aligned.
 __device__ __forceinline__ void send(float4* p, u64* barrier, u32 rank, float4 v) {
 #if __CUDA_ARCH__ >= 900
@@ -50,8 +45,6 @@ __device__ __forceinline__ void bring(void* to, const void* from, u32 bytes, u64
                  ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes), "r"(u32(__cvta_generic_to_shared(barrier))) : "memory");
 #endif
 }
-
-template <int FMT> struct Vec { static const int N = FMT == FMT_F32 ? 4 : 8, PLANES = N / 4, BYTES = 16 / N; };
 
 // Where four columns lie in a vector of `width` in shared memory: in planes, of 8 columns the first four of all come first.
 template <int FMT> __device__ __forceinline__ int place(int quad, int width) {
@@ -123,7 +116,7 @@ template <int FMT> struct Normalized {
         const float squares = warpSum(in ? (a * a + b * b) + (c * c + d * d) : 0.f);
         if (lane < 2) send(&s.stats[blockIdx.z].x + lane, arrived, warp, lane ? squares : mean);
         if (keep && in && warp == 0) *reinterpret_cast<float4*>(r.sum + at) = v;
-        await(arrived);
+        awaitBytes(arrived);
         float m = 0, sq = 0;
         if (norm.kind == NORM_LAYER) {
 #pragma unroll
@@ -141,19 +134,6 @@ template <int FMT> struct Normalized {
         __syncthreads();
     }
 };
-
-template <int FMT> __device__ __forceinline__ void unpack(uint4 v, float* f) {
-    if (FMT == FMT_F32) {
-        f[0] = asFloat(v.x), f[1] = asFloat(v.y), f[2] = asFloat(v.z), f[3] = asFloat(v.w);
-    } else {
-        const u32 w[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            const float2 p = FMT == FMT_F16 ? f16Pair(w[i]) : bf16Pair(w[i]);
-            f[2 * i] = p.x, f[2 * i + 1] = p.y;
-        }
-    }
-}
 
 // A lane's share of rows `row` .. row + R - 1 (none past `last`) times x; LANES share a row of so many vectors.
 template <int FMT, int LANES, int R>

@@ -96,12 +96,12 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
     dependentsLaunch();
 
     normalized.bringTo(x, a.in, a.norm, width, head == 0, shared.stream, barriers + ROW);
-    await(barriers + WEIGHTS);
+    awaitBytes(barriers + WEIGHTS);
     multiplyForAll<FMT>(qkv, rows, (rows + LAYER_WARPS - 1) / LAYER_WARPS, vecs, x, [&](int row, float y, bool is) {
         const int part = (row >= own) + (row >= 2 * own);
         if (is) send(q + part * (dim - own) + rank * own + row, barriers + HEADS, t & 7, y + bias[row]);
     });
-    await(barriers + HEADS);
+    awaitBytes(barriers + HEADS);
     partEnds(a.mark, 0);
     if (a.rope.cs || a.qNorm.kind != NORM_NONE || a.kNorm.kind != NORM_NONE) {
         if (warp == 0) prepareHead(q, dim, a.qNorm, a.rope);
@@ -120,7 +120,7 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
             __syncthreads();
             if (t == 0) bringChunk(at);
         }
-        await(barriers + CACHE, turn);
+        awaitBytes(barriers + CACHE, turn);
         const int end = min(to, at + a.chunk);
         if (end == length && t < 2 * dim) { // the new position, rounded as the cache holds it
             const bool isV = t >= dim;
@@ -172,7 +172,7 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
     for (int round = 0; round < 2; round++) {
         const int team = t / dim, d = t - team * dim, teams = LAYER_THREADS / dim; // a team sends to every so manieth block
         const float* part = round ? splits : warps;
-        if (round) await(barriers + SPLITS);
+        if (round) awaitBytes(barriers + SPLITS);
         float best = -INFINITY, total = 0, sum = 0;
 #pragma unroll
         for (int w = 0; w < 8; w++) best = fmaxf(best, part[w * (dim + 2)]);

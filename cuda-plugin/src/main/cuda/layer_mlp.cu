@@ -33,7 +33,7 @@ template <int FMT> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
     dependencyWait();
     dependentsLaunch();
     normalized.bringTo(x, a.in, a.norm, width, blockIdx.x == 0, stream, barriers + ROW);
-    await(barriers + WEIGHTS);
+    awaitBytes(barriers + WEIGHTS);
     const int each = (own + LAYER_WARPS - 1) / LAYER_WARPS * sides;
     multiplyForAll<FMT>(up, rows, each, vecs, x, [&](int row, float v, bool is) {
         v += bias[row];
@@ -43,7 +43,7 @@ template <int FMT> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
         if (a.gated) v *= gate, is &= (row & 1) == 0, unit = row / 2;
         if (is) send(placeOf<FMT>(hidden, rank * own + unit, units), barriers + HIDDEN, t & 7, v);
     });
-    await(barriers + HIDDEN);
+    awaitBytes(barriers + HIDDEN);
     partEnds(a.mark, 0);
     multiplyOwn<FMT>(down, outputs, unitVecs, hidden, a.parts + blockIdx.x * width + rank * outputs);
     partEnds(a.mark, 1);

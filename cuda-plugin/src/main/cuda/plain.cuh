@@ -2,7 +2,7 @@
 #pragma once
 #include "common.cuh"
 
-template <int FMT> struct Vec { static const int N = FMT == FMT_F32 ? 4 : 8, PLANES = N / 4; };
+template <int FMT> struct Vec { static const int N = FMT == FMT_F32 ? 4 : 8, PLANES = N / 4, BYTES = 16 / N; };
 
 template <int FMT> __device__ __forceinline__ void unpack(uint4 v, float* f) {
     if (FMT == FMT_F32) {
