@@ -21,7 +21,7 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * The product of {@link Q4Panels} with several tokens: four at a time, so that each weight is shifted once for four
- * products. It goes by {@link #BLOCKS} blocks of 32 columns, first their sums in 16 bits ({@link #integers}, of more tokens
+ * products. It goes by runs of blocks of 32 columns, first their sums in 16 bits ({@link #integers}, of more tokens
  * {@link UnpackedNibbles}), then their
  * scales ({@link #add}): as one method it is more than the JIT inlines by itself, and what it made of the rest depended on
  * what else had run in the process ({@code KernelShapeTest}).
@@ -29,17 +29,14 @@ import jdk.incubator.vector.VectorSpecies;
 final class NibbleKernel {
     static final int TOKENS = NibbleFactors.TOKENS;
 
-    /** Blocks of 32 columns that are taken at a time. */
-    static final int BLOCKS = 16;
-
-    /** Bytes of the scales of {@link #BLOCKS} blocks as floats. */
-    private static final int SCALES = BLOCKS * 2 * F_BYTES;
+    /** Bytes of the scales of a run of blocks as floats. */
+    private static final int SCALES = Q4Panels.RUN * 2 * F_BYTES;
 
     /** Up to so many tokens are multiplied with panels as they are; unpacking them takes as long as multiplying with two tokens. */
     private static final int FEW = 8;
 
-    /** Bytes of work space: scales of the panels, unpacked panels, and sums of {@link #BLOCKS} blocks for four tokens. */
-    static final int SCRATCH = Activations.PANELS * (SCALES + UnpackedNibbles.BYTES) + BLOCKS * 2 * TOKENS * F_BYTES;
+    /** Bytes of work space: scales of the panels, unpacked panels, and sums of a run of blocks for four tokens. */
+    static final int SCRATCH = Activations.PANELS * (SCALES + UnpackedNibbles.BYTES) + Q4Panels.RUN * 2 * TOKENS * F_BYTES;
 
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
@@ -60,22 +57,21 @@ final class NibbleKernel {
         long unpacked = scratch + (long) Activations.PANELS * SCALES;
         long results = unpacked + (long) Activations.PANELS * UnpackedNibbles.BYTES;
         boolean few = tokens <= FEW;
-        int step = few ? BLOCKS : UnpackedNibbles.BLOCKS;
-        for (int g = 0; g < groups; g += step) {
-            int n = Math.min(step, groups - g);
-            long blocks = panel + Halves.HEADER + (long) Q4Panels.BLOCK * g;
+        for (int g = 0; g < groups; g += Q4Panels.RUN) {
+            int n = Math.min(Q4Panels.RUN, groups - g);
+            long run = panel + Halves.HEADER + (long) Q4Panels.BLOCK * g;
             for (int p = 0; p < panels; p++) {
                 float factor = Halves.factor(panel + p * bytes) / NibbleFactors.SCALE;
-                scales(blocks + p * bytes, n, factor, scratch + (long) p * SCALES);
+                scales(Q4Panels.scales(run + p * bytes, n), n, factor, scratch + (long) p * SCALES);
                 if (!few) {
-                    UnpackedNibbles.unpack(blocks + p * bytes, n, unpacked + (long) p * UnpackedNibbles.BYTES);
+                    UnpackedNibbles.unpack(run + p * bytes, n, unpacked + (long) p * UnpackedNibbles.BYTES);
                 }
             }
             for (int b = 0; b * TOKENS < tokens; b++) {
                 int at = (b * groups + g) * TOKENS;
                 for (int p = 0; p < panels; p++) {
                     if (few) {
-                        integers(blocks + p * bytes, n, x.factors, x.corrections, at, results);
+                        integers(run + p * bytes, n, x.factors, x.corrections, at, results);
                     } else {
                         UnpackedNibbles.integers(
                                 unpacked + (long) p * UnpackedNibbles.BYTES, n, x.factors, x.paired, at, results);
@@ -89,9 +85,9 @@ final class NibbleKernel {
         }
     }
 
-    /** Scales of the rows of {@code n} blocks, times {@code factor}: [block][row] floats. */
-    private static void scales(long blocks, int n, float factor, long out) {
-        for (long o = blocks, end = blocks + (long) Q4Panels.BLOCK * n; o < end; o += Q4Panels.BLOCK, out += 2 * F_BYTES) {
+    /** The rows' scales of {@code n} blocks, times {@code factor}: [block][row] floats. */
+    private static void scales(long rows, int n, float factor, long out) {
+        for (long o = rows, end = rows + (long) Q4Panels.SCALES * n; o < end; o += Q4Panels.SCALES, out += 2 * F_BYTES) {
             for (int r = 0; r < 2; r++) {
                 ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2L * LANES * r, LE).convertShape(S2I, I, 0))
                         .lanewise(LSHL, 13)
@@ -103,16 +99,16 @@ final class NibbleKernel {
         }
     }
 
-    /** Sums of {@code n} blocks for four tokens modulo 2^16: [block][token][row] pairs, to be added up. */
-    private static void integers(long blocks, int n, int[] factors, int[] corrections, int at, long out) {
+    /** Sums of a run of {@code n} blocks for four tokens modulo 2^16: [block][token][row] pairs, to be added up. */
+    private static void integers(long run, int n, int[] factors, int[] corrections, int at, long out) {
         int c = at;
         int f = 16 * at;
-        for (long o = blocks, end = blocks + (long) Q4Panels.BLOCK * n; o < end; o += Q4Panels.BLOCK, c += TOKENS, out += SUMS) {
+        for (long o = run, end = run + (long) Q4Panels.NIBBLES * n; o < end; o += Q4Panels.NIBBLES, c += TOKENS, out += SUMS) {
             ShortVector s0 = IntVector.broadcast(I, corrections[c]).reinterpretAsShorts(), t0 = s0;
             ShortVector s1 = IntVector.broadcast(I, corrections[c + 1]).reinterpretAsShorts(), t1 = s1;
             ShortVector s2 = IntVector.broadcast(I, corrections[c + 2]).reinterpretAsShorts(), t2 = s2;
             ShortVector s3 = IntVector.broadcast(I, corrections[c + 3]).reinterpretAsShorts(), t3 = s3;
-            for (long q = o + Q4Panels.SCALES, last = o + Q4Panels.BLOCK; q < last; q += Q4Panels.INTS) {
+            for (long q = o, last = o + Q4Panels.NIBBLES; q < last; q += Q4Panels.INTS) {
                 IntVector v = IntVector.fromMemorySegment(I, ALL, q & ADDRESS, LE);
                 IntVector w = IntVector.fromMemorySegment(I, ALL, (q & ADDRESS) + F_BYTES, LE);
                 for (int i = 0; i < 4; i++, f++) {

@@ -26,8 +26,9 @@ import jdk.incubator.vector.VectorSpecies;
 
 /**
  * Q4_0 weights, (n - 8) d with a half-float d for 32 columns of a row, and the same part of Q4_1 weights, times activations
- * in 8 bits. A panel is, for
- * every 32 columns, the rows' scales and then four times an int of eight nibbles for each row. {@link NibbleFactors} says how the product works.
+ * in 8 bits. A panel is a run for every {@link #RUN} blocks of 32 columns: first each block's four times an int of eight nibbles for each row,
+ * then each block's scales of the rows, which is the order in which they are read: the core reads ahead well only where every cache line
+ * follows the one before it. {@link NibbleFactors} says how the product works.
  */
 final class Q4Panels implements PanelKernels {
     static final Q4Panels Q4_0 = new Q4Panels(18);
@@ -36,9 +37,17 @@ final class Q4Panels implements PanelKernels {
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
     private static final int HALF_BITS = Halves.BITS;
+    /** Blocks of 32 columns whose nibbles lie together, before their scales. */
+    static final int RUN = 8;
+
+    /** Bytes of a block's scales, of one of its ints, and of its four ints for all rows. */
     static final int SCALES = 2 * ROWS;
+
     static final int INTS = 4 * ROWS;
-    static final int BLOCK = SCALES + 4 * INTS;
+    static final int NIBBLES = 4 * INTS;
+
+    /** Bytes of a block. */
+    static final int BLOCK = NIBBLES + SCALES;
 
     /** Bytes of the checkpoint's block: the scale, for Q4_1 the least value, and 16 bytes of nibbles. */
     private final int sourceBlock;
@@ -58,17 +67,25 @@ final class Q4Panels implements PanelKernels {
         int most = Packing.largestHalf(source, (long) ROWS * blocks * sourceBlock, sourceBlock);
         boolean scaled = Halves.header(target, most);
         for (int g = 0; g < blocks; g++) {
-            long out = target + Halves.HEADER + (long) g * BLOCK;
+            int first = g - g % RUN;
+            long run = target + Halves.HEADER + (long) BLOCK * first;
+            long ints = run + (long) NIBBLES * (g - first);
+            long scales = scales(run, Math.min(RUN, blocks - first)) + (long) SCALES * (g - first);
             for (int r = 0; r < ROWS; r++) {
                 long in = ((long) r * blocks + g) * sourceBlock;
                 short scale = source.get(JAVA_SHORT_UNALIGNED, in);
-                ALL.set(JAVA_SHORT_UNALIGNED, out + 2 * r, scaled ? Halves.scaled(scale) : scale);
+                ALL.set(JAVA_SHORT_UNALIGNED, scales + 2 * r, scaled ? Halves.scaled(scale) : scale);
                 for (int j = 0; j < 4; j++) {
                     int nibbles = lanes(source.get(JAVA_INT_UNALIGNED, in + sourceBlock - 16 + 4 * j));
-                    ALL.set(JAVA_INT_UNALIGNED, out + SCALES + j * INTS + 4 * r, nibbles);
+                    ALL.set(JAVA_INT_UNALIGNED, ints + j * INTS + 4 * r, nibbles);
                 }
             }
         }
+    }
+
+    /** Address of the scales of a run of {@code n} blocks. */
+    static long scales(long run, int n) {
+        return run + (long) NIBBLES * n;
     }
 
     /**
@@ -113,17 +130,17 @@ final class Q4Panels implements PanelKernels {
     }
 
     /**
-     * The sums of one token, in two steps as in {@link NibbleKernel}.
+     * The sums of one token, run by run, in two steps as in {@link NibbleKernel}.
      *
      * @param factors address of what {@link #copyFactors} wrote
      * @param scratch address of {@link NibbleKernel#SCRATCH} bytes
      */
     static void dot(long panel, int groups, NibbleFactors x, long factors, float[] y, long scratch) {
-        for (int g = 0; g < groups; g += NibbleKernel.BLOCKS) {
-            int n = Math.min(NibbleKernel.BLOCKS, groups - g);
-            long blocks = panel + Halves.HEADER + (long) BLOCK * g;
-            integers(blocks, n, factors + 64L * g, factors + 64L * groups + 4L * g, scratch);
-            add(blocks, scratch, n, x.scales, g, y, g == 0);
+        for (int g = 0; g < groups; g += RUN) {
+            int n = Math.min(RUN, groups - g);
+            long run = panel + Halves.HEADER + (long) BLOCK * g;
+            integers(run, n, factors + 64L * g, factors + 64L * groups + 4L * g, scratch);
+            add(scales(run, n), scratch, n, x.scales, g, y, g == 0);
         }
         float factor = Halves.factor(panel) / NibbleFactors.SCALE;
         for (int r = 0; r < ROWS; r++) {
@@ -132,21 +149,20 @@ final class Q4Panels implements PanelKernels {
     }
 
     /**
-     * Sums of {@code n} blocks modulo 2^16: [block][row] pairs, to be added up. Every instruction beside the arithmetic takes
+     * Sums of a run of {@code n} blocks modulo 2^16: [block][row] pairs, to be added up. Every instruction beside the arithmetic takes
      * room in the window in which the core looks ahead for the next cache lines: so all addresses are masked, which needs no
      * check, and loops end at an address, not before one, which C2 leaves as they are. Unrolled, the inner one's 32 products
      * and their factors do not fit the registers.
      */
-    private static void integers(long blocks, int n, long factors, long corrections, long out) {
-        long o = blocks;
+    private static void integers(long run, int n, long factors, long corrections, long out) {
+        long o = run;
         long f = factors;
         long c = corrections;
         long r = out;
-        for (long end = blocks + (long) BLOCK * n; o != end; c += 4, r += 2 * F_BYTES) {
+        for (long end = run + (long) NIBBLES * n; o != end; c += 4, r += 2 * F_BYTES) {
             ShortVector s = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, c & ADDRESS)).reinterpretAsShorts();
             ShortVector t = s;
-            o += SCALES;
-            for (long last = o + 4 * INTS; o != last; o += INTS, f += 16) {
+            for (long last = o + NIBBLES; o != last; o += INTS, f += 16) {
                 ShortVector f0 = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, f & ADDRESS)).reinterpretAsShorts();
                 ShortVector f1 = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, (f & ADDRESS) + 4)).reinterpretAsShorts();
                 ShortVector f2 = IntVector.broadcast(I, ALL.get(JAVA_INT_UNALIGNED, (f & ADDRESS) + 8)).reinterpretAsShorts();
@@ -167,21 +183,21 @@ final class Q4Panels implements PanelKernels {
         }
     }
 
-    /** Adds the sums of {@code n} blocks, scaled, to {@code y}; {@code first} starts at zero. */
-    private static void add(long blocks, long in, int n, float[] scales, int at, float[] y, boolean first) {
+    /** Adds the sums of {@code n} blocks, times the rows' scales, to {@code y}; {@code first} starts at zero. */
+    private static void add(long rows, long in, int n, float[] scales, int at, float[] y, boolean first) {
         FloatVector a = FloatVector.zero(F), b = a;
         if (!first) {
             a = FloatVector.fromArray(F, y, 0);
             b = FloatVector.fromArray(F, y, LANES);
         }
         int g = at;
-        for (long q = in, o = blocks, end = in + 2L * F_BYTES * n; q < end; q += 2 * F_BYTES, o += BLOCK) {
+        for (long q = in, r = rows, end = in + 2L * F_BYTES * n; q < end; q += 2 * F_BYTES, r += SCALES) {
             FloatVector scale = FloatVector.broadcast(F, scales[g++]);
-            FloatVector d = ((IntVector) ShortVector.fromMemorySegment(H, ALL, o & ADDRESS, LE).convertShape(S2I, I, 0))
+            FloatVector d = ((IntVector) ShortVector.fromMemorySegment(H, ALL, r & ADDRESS, LE).convertShape(S2I, I, 0))
                     .lanewise(LSHL, 13)
                     .and(HALF_BITS)
                     .reinterpretAsFloats();
-            FloatVector e = ((IntVector) ShortVector.fromMemorySegment(H, ALL, (o & ADDRESS) + 2 * LANES, LE).convertShape(S2I, I, 0))
+            FloatVector e = ((IntVector) ShortVector.fromMemorySegment(H, ALL, (r & ADDRESS) + 2 * LANES, LE).convertShape(S2I, I, 0))
                     .lanewise(LSHL, 13)
                     .and(HALF_BITS)
                     .reinterpretAsFloats();

@@ -22,8 +22,8 @@ import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Q8_0 weights: 32 columns of a row share a half-float scale. A panel is, for every 32 columns, the rows' scales and
- * then [column][row] bytes. Activations stay floats: no accuracy is lost beyond the weights'.
+ * Q8_0 weights: 32 columns of a row share a half-float scale. A panel is, for every 32 columns, [column][row] bytes and
+ * then the rows' scales, in the order in which they are read. Activations stay floats: no accuracy is lost beyond the weights'.
  */
 final class Q8Panels implements UnpackedKernels {
     static final Q8Panels INSTANCE = new Q8Panels();
@@ -32,8 +32,10 @@ final class Q8Panels implements UnpackedKernels {
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
     private static final int HALF_BITS = Halves.BITS;
-    private static final int SCALES = 2 * ROWS;
-    private static final int BLOCK = SCALES + 32 * ROWS;
+    /** Bytes before a block's scales. */
+    private static final int SCALES = 32 * ROWS;
+
+    private static final int BLOCK = SCALES + 2 * ROWS;
     private static final int SOURCE_BLOCK = 34;
 
     private Q8Panels() {}
@@ -53,8 +55,8 @@ final class Q8Panels implements UnpackedKernels {
             for (int r = 0; r < ROWS; r++) {
                 long in = ((long) r * blocks + g) * SOURCE_BLOCK;
                 short scale = source.get(JAVA_SHORT_UNALIGNED, in);
-                ALL.set(JAVA_SHORT_UNALIGNED, out + 2 * r, scaled ? Halves.scaled(scale) : scale);
-                Packing.bytes(source, in + 2, out + SCALES + r);
+                ALL.set(JAVA_SHORT_UNALIGNED, out + SCALES + 2 * r, scaled ? Halves.scaled(scale) : scale);
+                Packing.bytes(source, in + 2, out + r);
             }
         }
     }
@@ -81,7 +83,7 @@ final class Q8Panels implements UnpackedKernels {
             FloatVector a1 = FloatVector.zero(F);
             FloatVector b0 = FloatVector.zero(F);
             FloatVector b1 = FloatVector.zero(F);
-            for (long q = o + SCALES, last = o + BLOCK; q < last; q += 2 * ROWS, k += 2) {
+            for (long q = o, last = o + SCALES; q < last; q += 2 * ROWS, k += 2) {
                 FloatVector x0 = FloatVector.broadcast(F, x[k]);
                 a0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x0, a0);
                 b0 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x0, b0);
@@ -89,8 +91,8 @@ final class Q8Panels implements UnpackedKernels {
                 a1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x1, a1);
                 b1 = ((FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + ROWS + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0)).fma(x1, b1);
             }
-            a = a0.add(a1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), a);
-            b = b0.add(b1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), b);
+            a = a0.add(a1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o + SCALES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), a);
+            b = b0.add(b1).fma(((IntVector) ShortVector.fromMemorySegment(H, ALL, o + SCALES + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats(), b);
         }
         a.mul(factor).intoArray(y, yAt);
         b.mul(factor).intoArray(y, yAt + LANES);
@@ -103,12 +105,12 @@ final class Q8Panels implements UnpackedKernels {
         long start = panel + Halves.HEADER;
         long out = target;
         for (long o = start + (long) BLOCK * (from / 32), end = start + (long) BLOCK * (to / 32); o < end; o += BLOCK) {
-            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out, LE);
-            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out + F_BYTES, LE);
+            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + SCALES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out, LE);
+            ((IntVector) ShortVector.fromMemorySegment(H, ALL, o + SCALES + 2 * LANES, LE).convertShape(S2I, I, 0)).lanewise(LSHL, 13).and(HALF_BITS).reinterpretAsFloats().mul(factor).intoMemorySegment(ALL, out + F_BYTES, LE);
             FloatVector products0 = FloatVector.zero(F);
             FloatVector products1 = FloatVector.zero(F);
             long v = out + 4L * F_BYTES;
-            for (long q = o + SCALES, half = q + 16 * ROWS; q < half; q += ROWS, v += 2L * F_BYTES) {
+            for (long q = o, half = q + 16 * ROWS; q < half; q += ROWS, v += 2L * F_BYTES) {
                 FloatVector w0 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0);
                 FloatVector w1 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + LANES, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0);
                 FloatVector v0 = (FloatVector) ((IntVector) ByteVector.fromMemorySegment(B, ALL, q + 16 * ROWS, LE).convertShape(B2I, I, 0)).convertShape(I2F, F, 0);

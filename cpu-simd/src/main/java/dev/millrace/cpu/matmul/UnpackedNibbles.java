@@ -21,17 +21,14 @@ import jdk.incubator.vector.VectorSpecies;
  * holds the second for all rows. Weights are shifted once for all tokens too, and then are loaded without shifting.
  */
 final class UnpackedNibbles {
-    /** Blocks of 32 columns that are taken at a time: 18 KiB, which stay in the nearest cache. */
-    static final int BLOCKS = 8;
-
     /** Bytes of the weights of a block: [int][shifts by 0 and 4, by 8 and 12][shift][row]. */
     private static final int WEIGHTS = 32 * F_BYTES;
 
     /** Bytes of the sums of the products of a block's weights. */
     private static final int PRODUCTS = 2 * F_BYTES;
 
-    /** Bytes of {@link #BLOCKS} blocks. */
-    static final int BYTES = BLOCKS * (WEIGHTS + PRODUCTS);
+    /** Bytes of a run of blocks: 18 KiB, which stay in the nearest cache. */
+    static final int BYTES = Q4Panels.RUN * (WEIGHTS + PRODUCTS);
 
     private static final int SUMS = 2 * NibbleKernel.TOKENS * F_BYTES;
 
@@ -40,11 +37,11 @@ final class UnpackedNibbles {
 
     private UnpackedNibbles() {}
 
-    /** Lays out {@code n} blocks of a panel in {@link #BYTES} bytes from {@code target}. */
-    static void unpack(long blocks, int n, long target) {
+    /** Lays out a panel's run of {@code n} blocks in {@link #BYTES} bytes from {@code target}. */
+    static void unpack(long run, int n, long target) {
         long out = target;
-        long products = target + BLOCKS * WEIGHTS;
-        for (long o = blocks + Q4Panels.SCALES, end = o + (long) Q4Panels.BLOCK * n; o < end; o += Q4Panels.BLOCK, out += WEIGHTS) {
+        long products = target + Q4Panels.RUN * WEIGHTS;
+        for (long o = run, end = run + (long) Q4Panels.NIBBLES * n; o < end; o += Q4Panels.NIBBLES, out += WEIGHTS) {
             for (int r = 0; r < 2; r++, products += F_BYTES) {
                 ShortVector sum = ShortVector.zero(S);
                 for (int j = 0; j < 4; j++) {
@@ -75,7 +72,7 @@ final class UnpackedNibbles {
     static void integers(long panel, int n, int[] factors, int[] paired, int at, long out) {
         int h = at;
         int f = 16 * at;
-        long products = panel + BLOCKS * WEIGHTS;
+        long products = panel + Q4Panels.RUN * WEIGHTS;
         for (long o = panel, end = panel + (long) WEIGHTS * n; o < end; o += WEIGHTS, products += PRODUCTS, h += 4, out += SUMS) {
             ShortVector a = ShortVector.fromMemorySegment(S, ALL, products & ADDRESS, LE);
             ShortVector b = ShortVector.fromMemorySegment(S, ALL, (products & ADDRESS) + F_BYTES, LE);
