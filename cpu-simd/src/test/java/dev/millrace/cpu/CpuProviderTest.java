@@ -18,7 +18,9 @@ import dev.millrace.core.kit.GraphOf;
 import dev.millrace.core.kit.KitModels;
 import dev.millrace.core.sampling.Sampling;
 import dev.millrace.core.tensor.WeightFormat;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -40,19 +42,28 @@ class CpuProviderTest {
         }
     }
 
-    /** Decodes; run in a JVM of its own. */
+    /** Decodes until a second after something was said, a minute at most; run in a JVM of its own. */
     public static final class Decode {
         public static void main(String[] args) {
+            ByteArrayOutputStream said = new ByteArrayOutputStream();
+            PrintStream err = System.err;
+            System.setErr(new PrintStream(said, true));
             try (Executor executor = new CpuProvider().open(0, ExecutorOptions.DEFAULT)) {
                 GraphOf.Built built = KitModels.fused(KitModels.gpt(WeightFormat.F32), executor);
                 try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
                         Session session = program.newSession(100, KvFormat.F32)) {
-                    for (long end = System.nanoTime() + 6_000_000_000L; System.nanoTime() < end; ) {
+                    boolean over = false;
+                    for (long end = System.nanoTime() + 60_000_000_000L; System.nanoTime() < end; ) {
                         session.decode(new int[] {1}, Sampling.GREEDY, 99, token -> true);
                         session.truncate(0);
+                        if (!over && said.size() > 0) {
+                            over = true;
+                            end = System.nanoTime() + 1_000_000_000L;
+                        }
                     }
                 }
             }
+            err.print(said);
         }
     }
 

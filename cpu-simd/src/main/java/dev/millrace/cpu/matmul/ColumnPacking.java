@@ -15,8 +15,8 @@ final class ColumnPacking {
 
     private ColumnPacking() {}
 
-    /** Packs the weight's panels from {@code address} on; does nothing and returns false where it is not stored so. */
-    static boolean pack(Weight weight, PanelKernels kernels, long address, WorkerPool pool) {
+    /** Packs the weight's panels from {@code address} on, {@code stride} apart; does nothing and returns false where it is not stored so. */
+    static boolean pack(Weight weight, PanelKernels kernels, long address, long stride, WorkerPool pool) {
         int inputs = Math.toIntExact(weight.shape().columns());
         int rows = Math.toIntExact(weight.shape().rows());
         if (weight.format().quantized() || !weight.copyColumns(0, 0, MemorySegment.NULL)) {
@@ -28,11 +28,11 @@ final class ColumnPacking {
             for (int strip = pool.claim(worker, strips); strip >= 0; strip = pool.claim(worker, strips)) {
                 int first = strip * width;
                 int count = Math.min(width, rows - first);
-                long target = address + first / Panel.ROWS * kernels.panelBytes(inputs);
+                long target = address + first / Panel.ROWS * stride;
                 switch (kernels) {
-                    case F32Panels f -> floats(weight, first, count, target);
-                    case F16Panels f -> shorts(weight, first, count, target, true);
-                    case Bf16Panels f -> shorts(weight, first, count, target, false);
+                    case F32Panels f -> floats(weight, first, count, target, stride);
+                    case F16Panels f -> shorts(weight, first, count, target, stride, true);
+                    case Bf16Panels f -> shorts(weight, first, count, target, stride, false);
                     default -> throw new IllegalArgumentException(kernels + " are not of plain floats");
                 }
             }
@@ -40,7 +40,7 @@ final class ColumnPacking {
         return true;
     }
 
-    private static void shorts(Weight weight, int first, int count, long target, boolean halves) {
+    private static void shorts(Weight weight, int first, int count, long target, long stride, boolean halves) {
         int inputs = (int) weight.shape().columns();
         short[] columns = new short[Math.multiplyExact(inputs, count)];
         weight.copyColumns(first, count, MemorySegment.ofArray(columns));
@@ -49,15 +49,14 @@ final class ColumnPacking {
             strip(columns, at, count, panel, Math.min(Panel.ROWS, count - at), inputs);
             if (halves) {
                 F16Panels.write(panel, target);
-                target += F16Panels.INSTANCE.panelBytes(inputs);
             } else {
                 Packing.write(panel, target);
-                target += Bf16Panels.INSTANCE.panelBytes(inputs);
             }
+            target += stride;
         }
     }
 
-    private static void floats(Weight weight, int first, int count, long target) {
+    private static void floats(Weight weight, int first, int count, long target, long stride) {
         int inputs = (int) weight.shape().columns();
         float[] columns = new float[Math.multiplyExact(inputs, count)];
         weight.copyColumns(first, count, MemorySegment.ofArray(columns));
@@ -65,7 +64,7 @@ final class ColumnPacking {
             float[] panel = new float[inputs * Panel.ROWS];
             strip(columns, at, count, panel, Math.min(Panel.ROWS, count - at), inputs);
             MemorySegment.copy(panel, 0, Panel.ALL, ValueLayout.JAVA_FLOAT_UNALIGNED, target, panel.length);
-            target += F32Panels.INSTANCE.panelBytes(inputs);
+            target += stride;
         }
     }
 

@@ -28,9 +28,10 @@ public final class PackedLinear {
         };
     }
 
-    /** One part: {@code rows} outputs in panels from {@code address}; {@code offsets} of Q4_1, else 0. */
+    /** One part: {@code rows} outputs in panels from {@code address}, {@code stride} apart; {@code offsets} of Q4_1, else 0. */
     private record Part(
-            PanelKernels kernels, PlainProduct.Starts starts, long address, long offsets, int rows, int panels, int firstOutput) {
+            PanelKernels kernels, PlainProduct.Starts starts, long address, long stride, long offsets, int rows, int panels,
+            int firstOutput) {
         /** Whether the JIT has yet to compile the kernels. */
         boolean cold(int tokens, int inputs) {
             return starts != null && starts.cold(tokens, inputs);
@@ -80,7 +81,8 @@ public final class PackedLinear {
     }
 
     /**
-     * Lays out weights, panel by panel, on all workers of the pool.
+     * Lays out weights, panel by panel, on all workers of the pool. A gate's panel and that of the values it multiplies lie side by
+     * side: one is read after the other, and the core reads ahead of one stream better than of two in turns.
      *
      * @param weights [outputs, inputs] each, with the same inputs
      * @param gated whether they are a gate and the values it multiplies, of one shape
@@ -95,14 +97,20 @@ public final class PackedLinear {
         }
         List<Part> parts = new ArrayList<>();
         int firstOutput = 0;
+        long pair = gated ? weights.stream().mapToLong(w -> kernels(w).panelBytes(inputs)).sum() : 0;
+        long next = gated ? allocate(weights.getFirst(), pair, memory) : 0;
         for (Weight weight : weights) {
             if (weight.shape().columns() != inputs) {
                 throw new MillraceException(weight.name() + " has " + weight.shape().columns() + " inputs, "
                         + weights.getFirst().name() + " beside it has " + inputs);
             }
-            Part part = pack(weight, firstOutput, pool, memory);
+            long panelBytes = kernels(weight).panelBytes(inputs);
+            Part part = gated
+                    ? pack(weight, next, pair, 0, pool, memory)
+                    : pack(weight, allocate(weight, panelBytes, memory), panelBytes, firstOutput, pool, memory);
+            next += panelBytes;
             parts.add(part);
-            firstOutput = gated ? 0 : Math.addExact(firstOutput, part.rows);
+            firstOutput = Math.addExact(firstOutput, part.rows);
         }
         return new PackedLinear(parts, gated, inputs);
     }
@@ -262,20 +270,19 @@ public final class PackedLinear {
      * {@link #inPlace} weights may be of a part of the tokens.
      */
     private void sums(Activations x, Part part, int panel, int n, float[][] sums, int first, int last, int worker) {
-        long bytes = part.kernels.panelBytes(inputs);
-        long address = part.address + panel * bytes;
+        long address = part.address + panel * part.stride;
         if (part.kernels instanceof Q4Panels) {
             long offsets = part.offsets == 0 ? 0 : part.offsets + panel * offsetBytes(inputs);
-            nibbles(x, address, bytes, n, offsets, sums, worker);
+            nibbles(x, address, part.stride, n, offsets, sums, worker);
             return;
         }
         UnpackedKernels kernels = (UnpackedKernels) part.kernels;
         boolean cold = part.cold(x.tokens, inputs);
         if (!cold && x.tokens > 1 && !x.few(kernels.form())) {
-            many(kernels, x, address, bytes, n, sums, first, last, worker);
+            many(kernels, x, address, part.stride, n, sums, first, last, worker);
             return;
         }
-        for (int i = 0; i < n; i++, address += bytes) {
+        for (int i = 0; i < n; i++, address += part.stride) {
             if (cold) {
                 PlainProduct.sums(kernels, address, inputs, x, first, last, sums[i]);
             } else if (x.tokens == 1) {
@@ -287,12 +294,12 @@ public final class PackedLinear {
     }
 
     private void many(
-            UnpackedKernels kernels, Activations x, long panel, long bytes, int n, float[][] sums, int first, int last, int worker) {
+            UnpackedKernels kernels, Activations x, long panel, long stride, int n, float[][] sums, int first, int last, int worker) {
         long[] weights = new long[n];
         for (int k = 0; k < inputs; k += Activations.COLUMNS) {
             int end = Math.min(inputs, k + Activations.COLUMNS);
             for (int i = 0; i < n; i++) {
-                weights[i] = kernels.unpack(panel + i * bytes, k, end, x.panel(worker, i));
+                weights[i] = kernels.unpack(panel + i * stride, k, end, x.panel(worker, i));
             }
             for (int b = first / Activations.BLOCK; b * Activations.BLOCK < last; b++) {
                 int at = (b * Activations.BLOCK - first) * Panel.ROWS;
@@ -308,7 +315,7 @@ public final class PackedLinear {
         }
     }
 
-    private void nibbles(Activations x, long panel, long bytes, int n, long offsets, float[][] sums, int worker) {
+    private void nibbles(Activations x, long panel, long stride, int n, long offsets, float[][] sums, int worker) {
         int groups = inputs / 32;
         if (x.tokens == 1) {
             Q4Panels.dot(panel, groups, x.nibbles, x.factors(worker), sums[0], x.panel(worker, 0));
@@ -317,7 +324,7 @@ public final class PackedLinear {
             }
             return;
         }
-        NibbleKernel.multiply(panel, bytes, n, groups, x.nibbles, x.tokens, sums, x.panel(worker, 0));
+        NibbleKernel.multiply(panel, stride, n, groups, x.nibbles, x.tokens, sums, x.panel(worker, 0));
         for (int i = 0; offsets != 0 && i < n; i++) {
             for (int b = 0; b < x.tokenBlocks(); b++) {
                 int block = b * Activations.BLOCK;
@@ -366,8 +373,8 @@ public final class PackedLinear {
         }
     }
 
-    private static Part pack(Weight weight, int firstOutput, WorkerPool pool, WeightMemory memory) {
-        PanelKernels kernels = switch (weight.format()) {
+    private static PanelKernels kernels(Weight weight) {
+        return switch (weight.format()) {
             case F32 -> F32Panels.INSTANCE;
             case F16 -> F16Panels.INSTANCE;
             case BF16 -> Bf16Panels.INSTANCE;
@@ -377,16 +384,24 @@ public final class PackedLinear {
             default -> throw new MillraceException(
                     weight.name() + " is " + weight.format() + ": the CPU executor has no kernels for it");
         };
+    }
+
+    /** Address of room for {@code bytes} bytes for each panel of a weight. */
+    private static long allocate(Weight weight, long bytes, WeightMemory memory) {
+        return memory.allocate(Math.multiplyExact(Panel.count(Math.toIntExact(weight.shape().rows())), bytes)).address();
+    }
+
+    /** Lays out a weight in panels from {@code address}, {@code stride} apart. */
+    private static Part pack(Weight weight, long address, long stride, int firstOutput, WorkerPool pool, WeightMemory memory) {
+        PanelKernels kernels = kernels(weight);
         int rows = Math.toIntExact(weight.shape().rows());
         int inputs = Math.toIntExact(weight.shape().columns());
         int panels = Panel.count(rows);
-        long panelBytes = kernels.panelBytes(inputs);
-        long address = memory.allocate(Math.multiplyExact(panels, panelBytes)).address();
         boolean offset = kernels == Q4Panels.Q4_1;
         long offsets = offset ? memory.allocate(panels * offsetBytes(inputs)).address() : 0;
         long rowBytes = weight.format().rowBytes(inputs);
-        if (ColumnPacking.pack(weight, kernels, address, pool)) {
-            return new Part(kernels, PlainProduct.starts(kernels), address, offsets, rows, panels, firstOutput);
+        if (ColumnPacking.pack(weight, kernels, address, stride, pool)) {
+            return new Part(kernels, PlainProduct.starts(kernels), address, stride, offsets, rows, panels, firstOutput);
         }
         pool.run((worker, workers) -> {
             try (Arena arena = Arena.ofConfined()) {
@@ -397,14 +412,14 @@ public final class PackedLinear {
                         source.fill((byte) 0);
                     }
                     weight.copyRows((long) p * Panel.ROWS, count, source);
-                    kernels.pack(source, inputs, address + p * panelBytes);
+                    kernels.pack(source, inputs, address + p * stride);
                     if (offset) {
                         Q4Panels.packOffsets(source, inputs, offsets + p * offsetBytes(inputs));
                     }
                 }
             }
         });
-        return new Part(kernels, PlainProduct.starts(kernels), address, offsets, rows, panels, firstOutput);
+        return new Part(kernels, PlainProduct.starts(kernels), address, stride, offsets, rows, panels, firstOutput);
     }
 
     private static long offsetBytes(int inputs) {

@@ -18,6 +18,9 @@ class ColumnPackingTest {
     /** Rows of a slice begin inside a panel of the whole. */
     private static final int SKIPPED = 3;
 
+    /** Bytes of something else between panels. */
+    private static final int GAP = 192;
+
     @ParameterizedTest
     @CsvSource({"F32, 1, 1", "F32, 33, 17", "F32, 300, 70", "F16, 1, 17", "F16, 100, 33", "F16, 256, 64", "BF16, 300, 5"})
     void columnsArePackedAsRowsAre(WeightFormat format, int rows, int inputs) {
@@ -30,13 +33,14 @@ class ColumnPackingTest {
                 WorkerPool pool = new WorkerPool(2)) {
             Weight weight = sliceOfTransposed(format, rows, inputs, arena);
             int panels = Panel.count(rows);
-            MemorySegment byColumns = arena.allocate(panels * kernels.panelBytes(inputs), 64);
-            assertThat(ColumnPacking.pack(weight, kernels, byColumns.address(), pool)).isTrue();
-            MemorySegment byRows = arena.allocate(panels * kernels.panelBytes(inputs), 64);
+            long stride = kernels.panelBytes(inputs) + GAP;
+            MemorySegment byColumns = arena.allocate(panels * stride, 64);
+            assertThat(ColumnPacking.pack(weight, kernels, byColumns.address(), stride, pool)).isTrue();
+            MemorySegment byRows = arena.allocate(panels * stride, 64);
             for (int p = 0; p < panels; p++) {
                 MemorySegment source = arena.allocate(format.rowBytes(inputs) * Panel.ROWS, 64);
                 weight.copyRows((long) p * Panel.ROWS, Math.min(Panel.ROWS, rows - p * Panel.ROWS), source);
-                kernels.pack(source, inputs, byRows.address() + p * kernels.panelBytes(inputs));
+                kernels.pack(source, inputs, byRows.address() + p * stride);
             }
             assertThat(byColumns.mismatch(byRows)).as("first byte that differs").isEqualTo(-1);
         }
