@@ -38,9 +38,9 @@ final class NibbleFactors {
     private static final VectorShuffle<Integer> BEFORE = VectorShuffle.fromOp(I, i -> Math.max(i - 1, 0));
     private static final VectorShuffle<Integer> LAST_OF_FOUR = VectorShuffle.fromOp(I, i -> i | 3);
 
-    /** Pairs of 16-bit factors, [token block][32 columns][token][16]. */
+    /** Pairs of 16-bit factors, [run of 32 columns][token block][32 columns of the run][token][16], as they are read. */
     final int[] factors;
-    /** -4 sum a, modulo 2^16, in both halves, which the kernels add up; [token block][32 columns][token]. */
+    /** -4 sum a, modulo 2^16, in both halves, which the kernels add up; the same but the last dimension, {@link #index}. */
     final int[] corrections;
     /** The same less b[0] b[1] + b[2] b[3] + .., in each half its own, of several tokens, for {@link UnpackedNibbles}. */
     final int[] paired;
@@ -77,15 +77,22 @@ final class NibbleFactors {
         for (int t = first; t < end; t++) {
             // past the end the last token is repeated: its sums are not used
             int row = rows.at(Math.min(t, tokens - 1));
-            int block = t / TOKENS;
             int wide = t / Activations.BLOCK;
             for (int g = 0; g < groups; g++) {
-                int index = (block * groups + g) * TOKENS + t % TOKENS;
+                int index = index(t, tokens, g, groups);
                 sums[(wide * groups + g) * Activations.BLOCK + t % Activations.BLOCK] =
                         quantize(rows.data(), row + 32 * g, index);
                 pair(index);
             }
         }
+    }
+
+    /** Index of 32 columns {@code g} of {@code groups} of a token. */
+    static int index(int token, int tokens, int g, int groups) {
+        int first = g - g % Q4Panels.RUN;
+        int n = Math.min(Q4Panels.RUN, groups - first);
+        int all = Math.ceilDiv(tokens, Activations.BLOCK) * Activations.BLOCK;
+        return first * all + token / TOKENS * TOKENS * n + (g - first) * TOKENS + token % TOKENS;
     }
 
     /** Quantizes 32 columns; returns their sum. */

@@ -35,8 +35,8 @@ final class NibbleKernel {
     /** Up to so many tokens are multiplied with panels as they are; unpacking them takes as long as multiplying with two tokens. */
     private static final int FEW = 8;
 
-    /** Bytes of work space: scales of the panels, unpacked panels, and sums of a run of blocks for four tokens. */
-    static final int SCRATCH = Activations.PANELS * (SCALES + UnpackedNibbles.BYTES) + Q4Panels.RUN * 2 * TOKENS * F_BYTES;
+    /** Bytes of work space of a run of blocks: scales of a panel, the unpacked panel, and sums for four tokens. */
+    static final int SCRATCH = SCALES + UnpackedNibbles.BYTES + Q4Panels.RUN * 2 * TOKENS * F_BYTES;
 
     private static final VectorSpecies<Integer> I = Lanes.I;
     private static final VectorSpecies<Short> H = Lanes.HALF_S;
@@ -48,37 +48,33 @@ final class NibbleKernel {
 
     /**
      * Sums of {@code panels} panels, at most {@link Activations#PANELS}, {@code bytes} apart: [panel][token][row of the panel].
-     * A token's factors are multiplied with all of them while they are in the nearest cache.
+     * A run of a panel is multiplied with all tokens while it is in the nearest cache, and their factors with all panels while they are
+     * in the core's own.
      *
      * @param scratch address of {@link #SCRATCH} bytes
      */
     static void multiply(
             long panel, long bytes, int panels, int groups, NibbleFactors x, int tokens, float[][] sums, long scratch) {
-        long unpacked = scratch + (long) Activations.PANELS * SCALES;
-        long results = unpacked + (long) Activations.PANELS * UnpackedNibbles.BYTES;
+        long unpacked = scratch + SCALES;
+        long results = unpacked + UnpackedNibbles.BYTES;
         boolean few = tokens <= FEW;
         for (int g = 0; g < groups; g += Q4Panels.RUN) {
             int n = Math.min(Q4Panels.RUN, groups - g);
-            long run = panel + Halves.HEADER + (long) Q4Panels.BLOCK * g;
             for (int p = 0; p < panels; p++) {
-                float factor = Halves.factor(panel + p * bytes) / NibbleFactors.SCALE;
-                scales(Q4Panels.scales(run + p * bytes, n), n, factor, scratch + (long) p * SCALES);
+                long run = panel + p * bytes + Halves.HEADER + (long) Q4Panels.BLOCK * g;
+                scales(Q4Panels.scales(run, n), n, Halves.factor(panel + p * bytes) / NibbleFactors.SCALE, scratch);
                 if (!few) {
-                    UnpackedNibbles.unpack(run + p * bytes, n, unpacked + (long) p * UnpackedNibbles.BYTES);
+                    UnpackedNibbles.unpack(run, n, unpacked);
                 }
-            }
-            for (int b = 0; b * TOKENS < tokens; b++) {
-                int at = (b * groups + g) * TOKENS;
-                for (int p = 0; p < panels; p++) {
+                for (int b = 0; b * TOKENS < tokens; b++) {
+                    int at = NibbleFactors.index(b * TOKENS, tokens, g, groups);
                     if (few) {
-                        integers(run + p * bytes, n, x.factors, x.corrections, at, results);
+                        integers(run, n, x.factors, x.corrections, at, results);
                     } else {
-                        UnpackedNibbles.integers(
-                                unpacked + (long) p * UnpackedNibbles.BYTES, n, x.factors, x.paired, at, results);
+                        UnpackedNibbles.integers(unpacked, n, x.factors, x.paired, at, results);
                     }
-                    long d = scratch + (long) p * SCALES;
                     for (int t = 0; t < TOKENS; t += 2) {
-                        add(d, results + 2L * t * F_BYTES, n, x.scales, at + t, sums[p], (b * TOKENS + t) * ROWS, g == 0);
+                        add(scratch, results + 2L * t * F_BYTES, n, x.scales, at + t, sums[p], (b * TOKENS + t) * ROWS, g == 0);
                     }
                 }
             }
