@@ -98,19 +98,18 @@ public final class PackedLinear {
         List<Part> parts = new ArrayList<>();
         int firstOutput = 0;
         long pair = gated ? weights.stream().mapToLong(w -> kernels(w).panelBytes(inputs)).sum() : 0;
-        long next = gated ? allocate(weights.getFirst(), pair, memory) : 0;
+        long inPair = gated ? allocate(weights.getFirst(), pair, memory) : 0;
         for (Weight weight : weights) {
             if (weight.shape().columns() != inputs) {
                 throw new MillraceException(weight.name() + " has " + weight.shape().columns() + " inputs, "
                         + weights.getFirst().name() + " beside it has " + inputs);
             }
             long panelBytes = kernels(weight).panelBytes(inputs);
-            Part part = gated
-                    ? pack(weight, next, pair, 0, pool, memory)
-                    : pack(weight, allocate(weight, panelBytes, memory), panelBytes, firstOutput, pool, memory);
-            next += panelBytes;
+            long address = gated ? inPair : allocate(weight, panelBytes, memory);
+            Part part = pack(weight, address, gated ? pair : panelBytes, firstOutput, pool, memory);
             parts.add(part);
-            firstOutput = Math.addExact(firstOutput, part.rows);
+            inPair += panelBytes;
+            firstOutput = gated ? 0 : Math.addExact(firstOutput, part.rows);
         }
         return new PackedLinear(parts, gated, inputs);
     }

@@ -11,7 +11,7 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
-@Timeout(60)
+@Timeout(300) // ends a deadlock; under other processes a test has taken 30 s
 class WorkerPoolTest {
 
     @ParameterizedTest
