@@ -7,15 +7,20 @@ import java.util.function.LongSupplier;
 
 /** Repeats a timing until the JIT and the caches have settled, then takes the samples. */
 public final class Steady {
-    /**
-     * Settled: this many timings in a row within this share of each other, C2 at rest after each, and together long enough
-     * that it would have been called: a prompt of 16 tokens that takes 28 ms before it is compiled is even, too.
-     */
+    /** Settled: this many timings in a row within this share of each other, C2 at rest after each. */
     private static final int CALM = 3;
 
     private static final double SPREAD = 0.03;
+
+    /**
+     * And C2 at rest for so long that it would have been called: a prompt of 16 tokens that takes 28 ms before it is compiled is
+     * even, too.
+     */
     private static final double LEAST_SECONDS_AT_REST = 1;
+
+    /** Timings with C2 at rest, and seconds in all, after which uneven ones are taken as they are. */
     private static final int MOST_WARMUPS = 30;
+
     private static final double MOST_WARMUP_SECONDS = 12;
 
     private Steady() {}
@@ -74,7 +79,8 @@ public final class Steady {
             } else {
                 last[settled++ % CALM] = seconds;
             }
-            boolean even = Stats.of(last).max() - Stats.of(last).min() <= SPREAD * Stats.of(last).max();
+            Stats few = Stats.of(last);
+            boolean even = few.max() - few.min() <= SPREAD * few.max();
             boolean enough = settled >= CALM && (now - compiled) * 1e-9 >= LEAST_SECONDS_AT_REST;
             if (enough && (even || settled >= MOST_WARMUPS) || (now - start) * 1e-9 > MOST_WARMUP_SECONDS) {
                 break;

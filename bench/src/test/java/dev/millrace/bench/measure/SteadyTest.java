@@ -37,6 +37,12 @@ class SteadyTest {
     }
 
     @Test
+    void unevenTimingsAreTakenAfterThirtyWithoutTheCompiler() {
+        assertThat(seconds(call -> call % 2 == 0 ? 0.0625 : 0.125, () -> false, () -> calls < 10)).hasSize(5);
+        assertThat(calls).isEqualTo(9 + 30 + 5);
+    }
+
+    @Test
     void timingsThatNeverSettleAreTakenInTheEnd() {
         assertThat(seconds(call -> call % 2 + 0.25, () -> false, () -> false)).hasSize(5).contains(0.25, 1.25);
         assertThat(calls).as("16 timings are 12 seconds, one more passes").isEqualTo(17 + 5);

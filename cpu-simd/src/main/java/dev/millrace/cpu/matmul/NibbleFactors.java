@@ -38,9 +38,9 @@ final class NibbleFactors {
     private static final VectorShuffle<Integer> BEFORE = VectorShuffle.fromOp(I, i -> Math.max(i - 1, 0));
     private static final VectorShuffle<Integer> LAST_OF_FOUR = VectorShuffle.fromOp(I, i -> i | 3);
 
-    /** Pairs of 16-bit factors, [run of 32 columns][token block][32 columns of the run][token][16], as they are read. */
+    /** Pairs of 16-bit factors, as they are read: [run of a panel][token block][32 columns][token][16]; of one token, [32 columns][16]. */
     final int[] factors;
-    /** -4 sum a, modulo 2^16, in both halves, which the kernels add up; the same but the last dimension, {@link #index}. */
+    /** -4 sum a, modulo 2^16, in both halves, which the kernels add up; the same but the last dimension. */
     final int[] corrections;
     /** The same less b[0] b[1] + b[2] b[3] + .., in each half its own, of several tokens, for {@link UnpackedNibbles}. */
     final int[] paired;
@@ -87,7 +87,7 @@ final class NibbleFactors {
         }
     }
 
-    /** Index of 32 columns {@code g} of {@code groups} of a token. */
+    /** Of several tokens, index of the 32 columns {@code g} of {@code groups} of one of them. */
     static int index(int token, int tokens, int g, int groups) {
         int first = g - g % Q4Panels.RUN;
         int n = Math.min(Q4Panels.RUN, groups - first);

@@ -27,7 +27,7 @@ final class UnpackedNibbles {
     /** Bytes of the sums of the products of a block's weights. */
     private static final int PRODUCTS = 2 * F_BYTES;
 
-    /** Bytes of a run of blocks: 18 KiB, which stay in the nearest cache. */
+    /** Bytes of a run of blocks: 17 KiB, which stay in the nearest cache. */
     static final int BYTES = Q4Panels.RUN * (WEIGHTS + PRODUCTS);
 
     private static final int SUMS = 2 * NibbleKernel.TOKENS * F_BYTES;
