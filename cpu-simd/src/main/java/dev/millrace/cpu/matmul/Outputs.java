@@ -6,15 +6,58 @@ import static dev.millrace.cpu.matmul.Panel.ROWS;
 
 import jdk.incubator.vector.FloatVector;
 
-/** What follows the sums of a whole panel for many tokens, [token][row of the panel], two vectors a token. */
+/** What follows the sums of a panel, [token][row of the panel], of which {@code n} rows are outputs. */
 final class Outputs {
     /** Added to any float it leaves that float, negative zero included. */
     private static final float NOTHING = -0f;
 
     private Outputs() {}
 
-    /** {@code sums[t][r] += bias[at + r]}. */
-    static void add(float[] sums, int tokens, float[] bias, int at) {
+    /** {@code sums[t][r] += bias[at + r]}; nothing without a bias. */
+    static void add(float[] sums, int tokens, int n, float[] bias, int at) {
+        if (bias == null) {
+            return;
+        }
+        if (byVectors(n, tokens)) {
+            addVectors(sums, tokens, bias, at);
+            return;
+        }
+        for (int t = 0; t < tokens; t++) {
+            for (int r = 0; r < n; r++) {
+                sums[t * ROWS + r] += bias[at + r];
+            }
+        }
+    }
+
+    /**
+     * {@code y[first + t][output + r] = sums[t][r] + bias[output + r] + residual[first + t][output + r]}, the last two where not
+     * null.
+     */
+    static void write(float[] sums, int first, int tokens, int n, float[] bias, int output, Rows residual, Rows y) {
+        if (byVectors(n, tokens)) {
+            writeVectors(sums, first, tokens, bias, output, residual, y);
+            return;
+        }
+        add(sums, tokens, n, bias, output);
+        for (int t = 0; t < tokens; t++) {
+            int out = y.at(first + t) + output;
+            if (residual == null) {
+                System.arraycopy(sums, t * ROWS, y.data(), out, n);
+            } else {
+                int in = residual.at(first + t) + output;
+                for (int r = 0; r < n; r++) {
+                    y.data()[out + r] = sums[t * ROWS + r] + residual.data()[in + r];
+                }
+            }
+        }
+    }
+
+    private static boolean byVectors(int n, int tokens) {
+        return n == ROWS && tokens > 1 && !PlainProduct.AROUND.cold((long) n * tokens);
+    }
+
+    /** A whole panel, two vectors a token. */
+    static void addVectors(float[] sums, int tokens, float[] bias, int at) {
         FloatVector b0 = FloatVector.fromArray(F, bias, at);
         FloatVector b1 = FloatVector.fromArray(F, bias, at + LANES);
         for (int i = 0; i < tokens * ROWS; i += ROWS) {
@@ -23,8 +66,8 @@ final class Outputs {
         }
     }
 
-    /** {@code y[first + t][output + r] = sums[t][r] + bias[output + r] + residual[first + t][output + r]}, the last two where not null. */
-    static void write(float[] sums, int first, int tokens, float[] bias, int output, Rows residual, Rows y) {
+    /** A whole panel, two vectors a token. */
+    static void writeVectors(float[] sums, int first, int tokens, float[] bias, int output, Rows residual, Rows y) {
         FloatVector b0 = FloatVector.broadcast(F, NOTHING);
         FloatVector b1 = b0;
         if (bias != null) {

@@ -147,9 +147,9 @@ final class PlainProduct {
             for (int k = 0; k < INPUTS; k += Turn.COLUMNS) {
                 Turn.turn(in, k, INPUTS, out, Microkernel.TOKENS * k);
             }
-            Outputs.add(out, Microkernel.TOKENS, in, 0);
-            Outputs.write(out, 0, Microkernel.TOKENS, null, 0, null, rows);
-            Outputs.write(out, 0, Microkernel.TOKENS, in, 0, rows, rows);
+            Outputs.addVectors(out, Microkernel.TOKENS, in, 0);
+            Outputs.writeVectors(out, 0, Microkernel.TOKENS, null, 0, null, rows);
+            Outputs.writeVectors(out, 0, Microkernel.TOKENS, in, 0, rows, rows);
         }
     }
 }

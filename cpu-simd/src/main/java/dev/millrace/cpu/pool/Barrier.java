@@ -46,8 +46,7 @@ final class Barrier extends ArrivedLine {
 }
 
 /** Where waiters look. */
-class PhaseLine {
-    long p00, p01, p02, p03, p04, p05, p06, p07, p08, p09, p10, p11, p12, p13, p14, p15;
+class PhaseLine extends Padding {
     int phase;
 }
 

@@ -31,14 +31,12 @@ public final class WorkerPool implements AutoCloseable {
 
     private static final long IDLE_PATIENCE = 1_000_000;
 
-    private static final VarHandle CLAIMED;
     private static final VarHandle FAILURE;
     private static final VarHandle COMMAND;
 
     static {
         try {
             MethodHandles.Lookup lookup = MethodHandles.lookup();
-            CLAIMED = lookup.findVarHandle(ClaimsLine.class, "claimed", long.class);
             COMMAND = lookup.findVarHandle(CommandLine.class, "command", long.class);
             FAILURE = lookup.findVarHandle(WorkerPool.class, "failure", Throwable.class);
         } catch (ReflectiveOperationException e) {
@@ -46,22 +44,8 @@ public final class WorkerPool implements AutoCloseable {
         }
     }
 
-    /** A counter of what was claimed of a worker's share, on cache lines of its own. */
-    private static class ClaimsPad {
-        long p00, p01, p02, p03, p04, p05, p06, p07, p08, p09, p10, p11, p12, p13, p14, p15;
-    }
-
-    private static class ClaimsLine extends ClaimsPad {
-        /** A phase in the upper half, and how many were claimed in it. */
-        long claimed;
-    }
-
-    private static final class Claims extends ClaimsLine {
-        long q00, q01, q02, q03, q04, q05, q06, q07, q08, q09, q10, q11, q12, q13, q14, q15;
-    }
-
     /** Which region is to run, and by how many, on cache lines of their own. */
-    private static class CommandLine extends ClaimsPad {
+    private static class CommandLine extends Padding {
         /** Number of the region times {@link #MOST_WORKERS} plus the workers that run it. */
         long command;
     }
@@ -94,7 +78,7 @@ public final class WorkerPool implements AutoCloseable {
     private final Barrier end = new Barrier();
     /** Barriers inside a region: apart from its end, since workers abandon them when one fails. */
     private final Barrier inner = new Barrier();
-    private final ClaimsLine[] claims;
+    private final Claims claims;
     private final ReentrantLock running = new ReentrantLock();
     private final Crew crew;
     private Region body;
@@ -117,10 +101,9 @@ public final class WorkerPool implements AutoCloseable {
         active = workers;
         crew = new Crew(workers);
         slots = new Slot[workers];
-        claims = new ClaimsLine[workers];
+        claims = new Claims(workers);
         for (int w = 0; w < workers; w++) {
             slots[w] = new Slot();
-            claims[w] = new Claims();
         }
         for (int w = 1; w < workers; w++) {
             int worker = w;
@@ -232,30 +215,9 @@ public final class WorkerPool implements AutoCloseable {
      * share, which are contiguous, in ascending order, and then what is left of others'. -1 when nothing is left.
      */
     public int claim(int worker, int n) {
-        // both stand still until all workers are at a barrier; counts of other phases are over, and need no clearing,
-        // which would take each counter away from the cache of the worker that claims most
+        // both stand still until all workers are at a barrier
         long region = (long) COMMAND.getOpaque(start) / MOST_WORKERS;
-        long phase = (region + inner.phase()) << 32;
-        for (int i = 0; i < active; i++) {
-            int owner = worker + i < active ? worker + i : worker + i - active;
-            int first = (int) ((long) n * owner / active);
-            int last = (int) ((long) n * (owner + 1) / active);
-            ClaimsLine line = claims[owner];
-            long seen = (long) CLAIMED.getVolatile(line);
-            while (true) {
-                long claimed = (seen ^ phase) >>> 32 == 0 ? seen : phase;
-                int next = first + (int) claimed;
-                if (next >= last) {
-                    break;
-                }
-                long witness = (long) CLAIMED.compareAndExchange(line, seen, claimed + 1);
-                if (witness == seen) {
-                    return next;
-                }
-                seen = witness;
-            }
-        }
-        return -1;
+        return claims.next(worker, active, n, (int) (region + inner.phase()));
     }
 
     /** Ends the threads; returns when they have ended. A region that runs is let finish. */
