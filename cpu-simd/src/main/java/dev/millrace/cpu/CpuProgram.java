@@ -119,9 +119,6 @@ final class CpuProgram implements Program {
             graph.output(batch.output()); // says which there are
         }
         List<Slice> slices = batch.slices();
-        for (int s = 0; s < slices.size(); s++) {
-            ((CpuSession) slices.get(s).session()).caches();
-        }
         long rows = plan.wanted().rows() == Value.Rows.SEQUENCES ? slices.size() : batch.rows();
         long needed = rows * plan.wanted().width() * Float.BYTES;
         if (into.byteSize() < needed && !into.equals(MemorySegment.NULL)) {

@@ -9,6 +9,7 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.executor.MemoryUse;
 import dev.millrace.core.executor.Program;
 import dev.millrace.core.executor.Session;
+import dev.millrace.core.executor.TokenSession;
 import dev.millrace.core.graph.Graph;
 import dev.millrace.core.graph.Op;
 import dev.millrace.core.graph.Value;
@@ -100,11 +101,8 @@ final class CudaProgram implements Program {
 
     @Override
     public Session newSession(int capacity, KvFormat kv) {
-        if (capacity < 1) {
-            throw new MillraceException("a session of " + capacity + " tokens: the capacity must be at least 1");
-        }
         use();
-        long cache = Format.roundUp(Math.multiplyExact(kvElements * capacity, kv.bytes()), 256);
+        long cache = Format.roundUp(Math.multiplyExact(kvElements * TokenSession.requireRoom(capacity), kv.bytes()), 256);
         long bytes = cache + 4L * capacity;
         String what = "a session of " + capacity + " tokens with " + kv.name().toLowerCase(Locale.ROOT) + " cache";
         machine.gpu().require(bytes, what);

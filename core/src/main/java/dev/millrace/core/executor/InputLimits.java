@@ -41,7 +41,7 @@ public record InputLimits(int tokens, int positions, int types, boolean causal) 
     /**
      * Checks every slice; does not allocate.
      *
-     * @throws MillraceException when a session is not {@code program}'s, is in the batch twice or has no room, or a token,
+     * @throws MillraceException when a session is not {@code program}'s, is closed, is in the batch twice or has no room, or a token,
      *     a position or a type is out of range
      */
     public void check(Program program, Batch batch) {
@@ -52,7 +52,7 @@ public record InputLimits(int tokens, int positions, int types, boolean causal) 
     /**
      * The part of {@link #check} that takes no longer for more tokens: sessions, room and positions.
      *
-     * @throws MillraceException when a session is not {@code program}'s, is in the batch twice or has no room, or a
+     * @throws MillraceException when a session is not {@code program}'s, is closed, is in the batch twice or has no room, or a
      *     position is out of range
      */
     public void checkRoom(Program program, Batch batch) {
@@ -62,6 +62,9 @@ public record InputLimits(int tokens, int positions, int types, boolean causal) 
             Session session = slice.session();
             if (session.program() != program) {
                 throw new MillraceException("slice " + s + ": its session belongs to another program");
+            }
+            if (!session.isOpen()) {
+                throw new MillraceException("slice " + s + ": its session is closed");
             }
             for (int other = 0; other < s; other++) {
                 if (slices.get(other).session() == session) {

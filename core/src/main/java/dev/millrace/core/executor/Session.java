@@ -19,6 +19,11 @@ public interface Session extends AutoCloseable {
     /** The token at {@code position}, of those processed. */
     int token(int position);
 
+    /** Whether it has not been closed: a closed one is refused in any batch. */
+    default boolean isOpen() {
+        return true;
+    }
+
     /** Forgets the tokens from {@code position} on. */
     void truncate(int position);
 

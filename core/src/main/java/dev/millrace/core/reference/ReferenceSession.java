@@ -1,25 +1,19 @@
 package dev.millrace.core.reference;
 
 import dev.millrace.core.executor.KvFormat;
-import dev.millrace.core.executor.Program;
-import dev.millrace.core.executor.Session;
+import dev.millrace.core.executor.TokenSession;
 import dev.millrace.core.graph.Op;
 import java.util.HashMap;
 import java.util.Map;
-import java.util.Objects;
 
-/** Tokens and, for each attention layer, keys and values as [position][kvHeads * headDim], rounded as they are kept. */
-final class ReferenceSession implements Session {
-    private final ReferenceProgram program;
-    private final int[] tokens;
+/** For each attention layer, keys and values as [position][kvHeads * headDim], rounded as they are kept. */
+final class ReferenceSession extends TokenSession {
     private final KvFormat kv;
     private final Map<Integer, double[][]> keys = new HashMap<>();
     private final Map<Integer, double[][]> values = new HashMap<>();
-    private int position;
 
     ReferenceSession(ReferenceProgram program, int capacity, KvFormat kv) {
-        this.program = program;
-        this.tokens = new int[capacity];
+        super(program, capacity);
         this.kv = kv;
         for (Op.Attention attention : program.graph().attentions()) {
             keys.put(attention.layer(), new double[capacity][]);
@@ -45,38 +39,8 @@ final class ReferenceSession implements Session {
         return kept;
     }
 
-    void append(int[] more) {
-        System.arraycopy(more, 0, tokens, position, more.length);
-        position += more.length;
-    }
-
     @Override
-    public Program program() {
-        return program;
-    }
-
-    @Override
-    public int capacity() {
-        return tokens.length;
-    }
-
-    @Override
-    public int position() {
-        return position;
-    }
-
-    @Override
-    public int token(int at) {
-        return tokens[Objects.checkIndex(at, position)];
-    }
-
-    @Override
-    public void truncate(int to) {
-        position = Objects.checkIndex(to, position + 1);
-    }
-
-    @Override
-    public void close() {
+    protected void release() {
         keys.clear();
         values.clear();
     }

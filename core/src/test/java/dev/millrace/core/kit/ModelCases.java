@@ -207,6 +207,13 @@ final class ModelCases {
                     () -> program.forward(new Batch(List.of(good, good), Graph.LOGITS), target));
             refused("a session of another program", session,
                     () -> program.forward(Batch.of(foreign, new int[] {1}, Rows.LAST), target));
+            Session closed = program.newSession(12, KvFormat.F32);
+            closed.close();
+            refused("a closed session", session,
+                    () -> program.forward(Batch.of(closed, new int[] {1}, Rows.LAST), target));
+            refused("decoding in a closed session", session,
+                    () -> closed.decode(new int[] {1}, Sampling.GREEDY, 2, token -> true));
+            refused("a session without room", session, () -> program.newSession(0, KvFormat.F32));
             refused("an output the graph has not", session,
                     () -> program.forward(new Batch(List.of(good), "no such output"), target));
             program.forward(new Batch(List.of(good), Graph.LOGITS), target);
