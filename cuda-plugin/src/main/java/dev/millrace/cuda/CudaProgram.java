@@ -17,7 +17,6 @@ import dev.millrace.core.graph.Value.Rows;
 import dev.millrace.core.profile.OpObserver;
 import dev.millrace.core.sampling.Sampling;
 import dev.millrace.cuda.driver.DeviceBuffer;
-import dev.millrace.cuda.driver.Geometry;
 import dev.millrace.cuda.driver.GpuStream;
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
@@ -29,30 +28,21 @@ import java.util.Set;
 
 /** A graph on the device: cuts batches into chunks, runs them as launches or recordings, and brings results back. */
 final class CudaProgram implements Program {
-    private static final int MARKS = 16 * 1024;
-
     private final Machine machine;
     private final List<Step> steps;
+    private final StepLauncher launcher;
     private final Graph graph;
     private final InputLimits limits;
     private final int maxTokens;
     private final long kvElements;
     private final boolean wholeSlices;
     private final GpuStream stream;
-    private final Recordings recordings;
-    private final Recordings observed;
-    private final Map<Shape, Marks.Layout> layouts = new HashMap<>();
-    private final Map<String, List<Step>> needed = new HashMap<>();
-    private final Map<String, List<Step>> layered = new HashMap<>();
     private final Map<Integer, Download> downloads = new HashMap<>();
     private final Set<CudaSession> sessions = new LinkedHashSet<>();
     private BatchTables tables;
     private BatchMessage message;
     private Decoder decoder;
-    private OpObserver observer;
-    private Marks marks;
     private long tokens;
-    private long launches;
     private long uploaded;
     private long downloaded;
     /** Whether the device may not have read the message yet. */
@@ -71,8 +61,7 @@ final class CudaProgram implements Program {
         this.message = message;
         this.maxTokens = lowered.maxTokens();
         this.stream = machine.stream();
-        this.recordings = new Recordings(stream);
-        this.observed = new Recordings(stream);
+        this.launcher = new StepLauncher(machine, graph, steps);
         this.wholeSlices = !lowered.causal() || graph.nodes().stream().anyMatch(n -> n.op() instanceof Op.Pool);
     }
 
@@ -96,7 +85,7 @@ final class CudaProgram implements Program {
 
     @Override
     public OpObserver observer() {
-        return observer;
+        return launcher.observer();
     }
 
     @Override
@@ -143,9 +132,7 @@ final class CudaProgram implements Program {
         run(batch, wanted, given ? target : null, null);
         append(batch);
         settle();
-        if (observer != null) {
-            marks.reportCalls(observer);
-        }
+        launcher.reportCalls();
     }
 
     int decode(CudaSession session, int[] prompt, Sampling sampling, int n, Session.TokenSink sink) {
@@ -156,7 +143,7 @@ final class CudaProgram implements Program {
         limits.checkRoom(this, batch);
         use();
         if (decoder == null) {
-            decoder = new Decoder(this, steps);
+            decoder = new Decoder(this, launcher, steps);
         }
         run(batch, graph.output(Graph.LOGITS), null, sampling);
         try {
@@ -168,9 +155,7 @@ final class CudaProgram implements Program {
         append(batch);
         int sampled = decoder.run(session, n, sink);
         unread = false; // a token came out of it
-        if (observer != null) {
-            marks.reportCalls(observer);
-        }
+        launcher.reportCalls();
         return sampled;
     }
 
@@ -196,7 +181,7 @@ final class CudaProgram implements Program {
             uploaded += message.finish();
             Shape shape = chunks.shape(draws);
             unread = true;
-            execute(shape, tables, chunks.rows(), chunks.context(), false);
+            launcher.run(shape, tables, message.address(), decoder, chunks.rows(), chunks.context(), false);
             if (target != null) {
                 written = fetch(chunks, shape, wanted, target, written);
             }
@@ -254,8 +239,7 @@ final class CudaProgram implements Program {
             return;
         }
         stream.await();
-        recordings.clear();
-        observed.clear();
+        launcher.clear();
         a.reserve(Rows.TOKENS, chunks.rows());
         a.reserve(Rows.SELECTED, selected);
         a.reserve(Rows.SEQUENCES, chunks.sequences());
@@ -265,83 +249,6 @@ final class CudaProgram implements Program {
             tables = new BatchTables(machine.gpu(), chunks.rows());
             message = new BatchMessage(machine.gpu(), chunks.rows());
         }
-    }
-
-    /**
-     * Runs one step.
-     *
-     * @param context positions before it, for the observer
-     * @param often whether steps of this shape will come again and again
-     */
-    void execute(Shape shape, BatchTables tables, int rows, int context, boolean often) {
-        if (observer == null) {
-            long before = machine.launches();
-            boolean recorded = recordings.run(shape, often, () -> emit(shape, tables, null));
-            launches += recorded ? 1 : machine.launches() - before;
-            return;
-        }
-        observed.run(shape, true, () -> {
-            marks.begin();
-            emit(shape, tables, marks);
-            layouts.put(shape, marks.layout());
-        });
-        launches++;
-        marks.report(observer, layouts.get(shape), rows, context);
-    }
-
-    private void emit(Shape shape, BatchTables tables, Marks marks) {
-        Emission e = new Emission(machine, shape, tables, marks);
-        if (!shape.decoding()) {
-            describe(e, shape);
-            angles(e);
-            e.run(stepsFor(shape));
-            if (shape.draws()) {
-                if (marks != null) {
-                    marks.node(null);
-                }
-                decoder.draw(e, marks);
-            }
-            return;
-        }
-        for (int i = 0; i < shape.tokens(); i++) {
-            if (!shape.sampled()) {
-                angles(e);
-            }
-            e.run(stepsFor(shape));
-            if (marks != null) {
-                marks.node(null);
-            }
-            decoder.sample(e, e.address(graph.output(Graph.LOGITS)), shape.sampled(), e.partials());
-        }
-    }
-
-    /** The first launch of a chunk: the device writes the tables that all others read. */
-    private void describe(Emission e, Shape shape) {
-        e.begin().put(message.address());
-        e.batch();
-        e.arguments().put(shape.draws() ? decoder.first() : 0L);
-        e.launch("describe", new Geometry(Math.ceilDiv(shape.longest(), 256), shape.sequences(), 1, 256, 0));
-    }
-
-    private void angles(Emission e) {
-        for (RopeRef.Table table : machine.ropes()) {
-            e.begin();
-            RowSteps.angles(e, table);
-            e.launch("rope_angles", Geometry.of(e.shape().rows(), 128));
-        }
-    }
-
-    private List<Step> stepsFor(Shape shape) {
-        boolean none = shape.selected() == 0 && graph.output(shape.output()).rows() == Rows.SELECTED;
-        Value output = none ? null : graph.output(shape.output());
-        List<Step> plain =
-                needed.computeIfAbsent(none ? "" : shape.output(), key -> Pruning.steps(graph, steps, output));
-        if (shape.rows() > 1 || shape.selected() != 1 || shape.f16Caches() == shape.f32Caches()) {
-            return plain;
-        }
-        KvFormat kv = shape.f16Caches() ? KvFormat.F16 : KvFormat.F32;
-        return layered.computeIfAbsent(
-                shape.output() + kv, key -> Layers.fuse(plain, output, machine.rules().layers(), kv));
     }
 
     void sent(long bytes) {
@@ -366,22 +273,13 @@ final class CudaProgram implements Program {
 
     @Override
     public Counters counters() {
-        return new Counters(tokens, launches, uploaded, downloaded);
+        return new Counters(tokens, launcher.launches(), uploaded, downloaded);
     }
 
     @Override
     public void observe(OpObserver observer) {
         use();
-        if (observer != null && marks == null) {
-            marks = new Marks(machine.gpu(), stream, machine.kernels().get("mark"), MARKS);
-        }
-        if (this.observer == null && observer != null) {
-            marks.start();
-        }
-        if (this.observer != null && observer == null) {
-            marks.stop();
-        }
-        this.observer = observer;
+        launcher.observe(observer);
     }
 
     @Override
@@ -392,15 +290,11 @@ final class CudaProgram implements Program {
         use();
         List.copyOf(sessions).forEach(CudaSession::close);
         open = false;
-        recordings.close();
-        observed.close();
+        launcher.close();
         if (decoder != null) {
             decoder.close();
         }
         downloads.values().forEach(Download::close);
-        if (marks != null) {
-            marks.close();
-        }
         tables.close();
         message.close();
         machine.close();

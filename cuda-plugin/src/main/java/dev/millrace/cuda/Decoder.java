@@ -30,6 +30,7 @@ final class Decoder implements AutoCloseable {
     private static final VarHandle TOKEN = ValueLayout.JAVA_INT.varHandle();
 
     private final CudaProgram program;
+    private final StepLauncher launcher;
     private final Machine machine;
     private final GpuStream stream;
     private final BatchTables tables;
@@ -37,8 +38,9 @@ final class Decoder implements AutoCloseable {
     private final RowSteps.Embedding next;
     private final int vocabulary;
 
-    Decoder(CudaProgram program, List<Step> steps) {
+    Decoder(CudaProgram program, StepLauncher launcher, List<Step> steps) {
         this.program = program;
+        this.launcher = launcher;
         this.machine = program.machine();
         this.stream = machine.stream();
         this.vocabulary = program.graph().output(Graph.LOGITS).width();
@@ -71,12 +73,12 @@ final class Decoder implements AutoCloseable {
     int run(CudaSession session, int n, Session.TokenSink sink) {
         int first = session.position();
         int limit = Math.min(n, session.capacity() - first + 1);
-        boolean fused = next != null && program.observer() == null;
+        boolean fused = next != null && launcher.observer() == null;
         int queued = 1;
         int sampled = 0;
         try {
             while (sampled < limit) {
-                boolean observed = program.observer() != null;
+                boolean observed = launcher.observer() != null;
                 int room = Math.min(limit, program.limits().positions() - first + 1) - queued;
                 while (room > 0 && queued < sampled + (observed ? 1 : AHEAD)) {
                     int count = observed || room < UNIT ? 1 : UNIT;
@@ -102,7 +104,7 @@ final class Decoder implements AutoCloseable {
             }
             return sampled;
         } finally {
-            if (sampled < queued || program.observer() != null) {
+            if (sampled < queued || launcher.observer() != null) {
                 stream.await(); // else nothing is left to run but the end of the last sampler
             }
             for (int p = first; p < first + queued; p++) {
@@ -127,7 +129,7 @@ final class Decoder implements AutoCloseable {
 
     /** Queues steps that process the token at {@code position} and those after it, and sample as many. */
     private void step(KvFormat kv, int position, int count, boolean fused) {
-        program.execute(shape(kv, position + count, count, fused), tables, 1, position, true);
+        launcher.run(shape(kv, position + count, count, fused), tables, 0, this, 1, position, true);
     }
 
     private Shape shape(KvFormat kv, int end, int count, boolean fused) {
