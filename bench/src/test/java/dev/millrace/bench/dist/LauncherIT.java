@@ -18,6 +18,9 @@ import tools.jackson.databind.json.JsonMapper;
 
 /** The distribution as it is installed: the real script, a JVM of its own. */
 class LauncherIT {
+    /** Text from the first second on, and minutes of it. */
+    private static final String[] MINUTES = {"generate", "Once", "-n", "400", "-e", "reference", "--no-kv-cache"};
+
     private static JsonNode json(Launcher run) {
         assertThat(run.exit()).as(run.err()).isZero();
         return JsonMapper.shared().readTree(run.out());
@@ -128,7 +131,7 @@ class LauncherIT {
 
     @Test
     void anInterruptEndsItAtOnceWithTheSignalsExitCode() throws IOException, InterruptedException {
-        Process process = Launcher.command(Launcher.DIST, Map.of(), "generate", "Once", "-n", "400", "-e", "reference")
+        Process process = Launcher.command(Launcher.DIST, Map.of(), MINUTES)
                 .redirectError(ProcessBuilder.Redirect.DISCARD)
                 .start();
         assertThat(process.getInputStream().read()).isNotNegative();
@@ -141,7 +144,7 @@ class LauncherIT {
 
     @Test
     void aReaderThatLeavesEndsIt() throws IOException, InterruptedException {
-        Process process = Launcher.command(Launcher.DIST, Map.of(), "generate", "Once", "-n", "400", "-e", "reference")
+        Process process = Launcher.command(Launcher.DIST, Map.of(), MINUTES)
                 .redirectError(ProcessBuilder.Redirect.DISCARD)
                 .start();
         assertThat(process.getInputStream().read()).isNotNegative();
