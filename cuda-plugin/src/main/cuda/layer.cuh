@@ -45,6 +45,14 @@ __device__ __forceinline__ void bring(void* to, const void* from, u32 bytes, u64
                  ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes), "r"(u32(__cvta_generic_to_shared(barrier))) : "memory");
 #endif
 }
+// The same for weights, which pass through the L2 without taking the place of what is read again.
+__device__ __forceinline__ void bringWeights(void* to, const void* from, u32 bytes, u64* barrier) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("{ .reg .b64 once; createpolicy.fractional.L2::evict_first.b64 once, 1.0;"
+                 "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], [%1], %2, [%3], once; }"
+                 ::"r"(u32(__cvta_generic_to_shared(to))), "l"(from), "r"(bytes), "r"(u32(__cvta_generic_to_shared(barrier))) : "memory");
+#endif
+}
 
 // Where four columns lie in a vector of `width` in shared memory: in planes, of 8 columns the first four of all come first.
 template <int FMT> __device__ __forceinline__ int place(int quad, int width) {

@@ -69,9 +69,9 @@ template <int FMT, class T, int LPR> __device__ __forceinline__ void attend(cons
     const int i = t - LAYER_THREADS / 2, part = (i >= own) + (i >= 2 * own), row = rowOf(part, i - part * own); // of threads with a row
     const bool rowed = i >= 0 && i < rows;
     if (t < outputs) {
-        bring(o + t * headVecs, static_cast<const char*>(a.o.data) + ((long long)(rank * outputs + t) * a.o.ld + head * dim) * ES, headVecs * 16, barriers + WEIGHTS);
+        bringWeights(o + t * headVecs, static_cast<const char*>(a.o.data) + ((long long)(rank * outputs + t) * a.o.ld + head * dim) * ES, headVecs * 16, barriers + WEIGHTS);
     } else if (rowed) {
-        bring(qkv + i * vecs, static_cast<const char*>(a.qkv.data) + (long long)row * a.qkv.ld * ES, vecs * 16, barriers + WEIGHTS);
+        bringWeights(qkv + i * vecs, static_cast<const char*>(a.qkv.data) + (long long)row * a.qkv.ld * ES, vecs * 16, barriers + WEIGHTS);
     }
     // Behind another layer the sampler has ended, and the sequence is known before the wait.
     const bool behind = a.in.count > 0;

@@ -23,9 +23,9 @@ template <int FMT> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
     __syncthreads();
     clusterArrive();
     if (t < outputs) {
-        bring(down + t * unitVecs, static_cast<const char*>(a.down.data) + ((long long)(rank * outputs + t) * a.down.ld + blockIdx.x * a.units) * ES, unitVecs * 16, barriers + WEIGHTS);
+        bringWeights(down + t * unitVecs, static_cast<const char*>(a.down.data) + ((long long)(rank * outputs + t) * a.down.ld + blockIdx.x * a.units) * ES, unitVecs * 16, barriers + WEIGHTS);
     } else if (t >= LAYER_THREADS / 2) {
-        for (int r = t - LAYER_THREADS / 2; r < rows; r += LAYER_THREADS / 2) bring(up + r * vecs, static_cast<const char*>(a.up.data) + (long long)(firstRow + r) * a.up.ld * ES, vecs * 16, barriers + WEIGHTS);
+        for (int r = t - LAYER_THREADS / 2; r < rows; r += LAYER_THREADS / 2) bringWeights(up + r * vecs, static_cast<const char*>(a.up.data) + (long long)(firstRow + r) * a.up.ld * ES, vecs * 16, barriers + WEIGHTS);
     }
     Normalized<FMT> normalized(a.in, a.norm, width);
     for (int r = t; r < rows; r += LAYER_THREADS) bias[r] = a.bias ? __ldg(a.bias + firstRow + r) : 0.f;
