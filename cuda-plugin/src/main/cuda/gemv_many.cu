@@ -53,7 +53,7 @@ template <int FMT, bool MANY> __device__ __forceinline__ void gemv(const LinearA
     const int ld = a.w.ld, ks = a.kSlices, shift = __ffs(ks) - 1, warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
     const int slice = warp & (ks - 1), team = warp >> shift, perBlock = GEMV_WARPS >> shift, total = gridDim.x * perBlock;
     const int rowTiles = (a.w.n + 15) / 16, colTiles = ld / TILE_COLS, own = blockIdx.x * perBlock + team;
-    const Stream<FMT> stream(a.w);
+    const TileStream<FMT> stream(a.w);
     Tile<FMT> ring[DEPTH];
     auto fetch = [&](int d, int row, int kt) { // what is not there is not multiplied
         if (row < rowTiles && kt < colTiles) stream.load(ring[d], row * colTiles + kt);
@@ -62,7 +62,7 @@ template <int FMT, bool MANY> __device__ __forceinline__ void gemv(const LinearA
     for (int d = 0; d < DEPTH; d++) fetch(d, own, d * ks + slice);
     Quads gain;
 #pragma unroll
-    for (int j = 0; j < AT_ONCE; j++) gain.v[j] = {1, 1, 1, 1};
+    for (int j = 0; j < QUADS_AT_ONCE; j++) gain.v[j] = {1, 1, 1, 1};
     if (a.norm.kind != NORM_NONE) gain.load(a.norm.w, threadIdx.x, GEMV_THREADS, a.w.k, false);
     const int e0 = slice * 32 + lane, rowBytes = Staged::rowBytes<FMT>(ld), rowWords = ld * 3 / 4;
     Epilogue epilogue;

@@ -20,49 +20,19 @@ __device__ __forceinline__ float2 sharedFloats(u32 at) {
     const uint2 v = sharedPair(at);
     return make_float2(asFloat(v.x), asFloat(v.y));
 }
-__device__ __forceinline__ void mma(int c[4], const u32 a[4], uint2 b) {
-    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.x), "r"(b.y));
-}
-
-// acc += rows 2g, 2g + 1 of the tile times x: lane t of a quad holds bytes 0 and 1 (t even) or 2 of blocks 0 and 2 (t < 2) or
-// 1 and 3. `even`, `odd`: the lane's operand of blocks 0, 2 and of 1, 3, all in shared memory.
+// acc += rows 2g, 2g + 1 of the tile times x; `even`, `odd`: the lane's operand of blocks 0, 2 and of 1, 3, all in shared memory.
 template <int FMT>
 __device__ __forceinline__ void multiply(const Tile<FMT>& tile, u32 even, u32 odd, u32 scales, u32 sums, bool second, float acc[2]) {
     uint2 x[4];
 #pragma unroll
     for (int b = 0; b < 4; b++) x[b] = sharedPair((b & 1 ? odd : even) + b * BLOCK_WORDS * 4);
     const float2 scale = sharedFloats(scales);
-    float2 low, high, sum = make_float2(0, 0);
+    float2 sum = make_float2(0, 0);
     if (FMT == FMT_Q4_1) {
         sum = sharedFloats(sums);
         if (threadIdx.x & 1) sum = make_float2(0, 0); // counted in the even lanes
-    } else {
-        const u32 select = second ? 0x7632 : 0x5410;
-        low = f16Pair(__byte_perm(tile.s[0], tile.s[1], select)), high = f16Pair(__byte_perm(tile.s[2], tile.s[3], select));
     }
-#pragma unroll
-    for (int p = 0; p < 2; p++) {
-        int c[4] = {0, 0, 0, 0};
-#pragma unroll
-        for (int b = 2 * p; b < 2 * p + 2; b++) {
-            u32 w[4];
-            operands(tile, 2 * b, w[0], w[1]);
-            operands(tile, 2 * b + 1, w[2], w[3]);
-            mma(c, w, x[b]);
-        }
-        const float u = p ? scale.y : scale.x, q = float(c[0] + (c[1] << 8)) * u, r = float(c[2] + (c[3] << 8)) * u;
-        if (FMT == FMT_Q4_1) {
-            const int H = Tile<FMT>::SCALE_WORDS, L = 2 * p, M = 2 * H; // (d, m) of rows g, g + 8
-            const float2 lo = f16Pair(second ? tile.s[L + 1] : tile.s[L]), hi = f16Pair(second ? tile.s[(H + L + 1) % M] : tile.s[(H + L) % M]);
-            const float s = p ? sum.y : sum.x;
-            acc[0] += lo.x * q + lo.y * s;
-            acc[1] += hi.x * r + hi.y * s;
-        } else {
-            acc[0] += (p ? low.y : low.x) * q;
-            acc[1] += (p ? high.y : high.x) * r;
-        }
-    }
+    products(tile, x, scale, sum, second, acc);
 }
 
 // The block's best of row m to a.best[m][block].
@@ -97,7 +67,7 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     const int from = rows * columns * warp / GEMV_WARPS, to = rows * columns * (warp + 1) / GEMV_WARPS;
     int row = __fdividef(from + 0.5f, float(columns)), column = from - row * columns;
 
-    Stream<FMT> stream(a.w);
+    TileStream<FMT> stream(a.w);
     asm("" : "+l"(stream.q), "+l"(stream.s)); // in registers, as addends of one multiply-add an address
     Tile<FMT> ring[DEPTH];
     u32 next = (row0 + row) * colTiles + column0 + column;
@@ -111,7 +81,7 @@ template <int FMT> __device__ __forceinline__ void gemv(const LinearArgs& a) {
     for (int d = 0; d < DEPTH; d++) fetch(d);
     Quads gain;
 #pragma unroll
-    for (int j = 0; j < AT_ONCE; j++) gain.v[j] = {1, 1, 1, 1};
+    for (int j = 0; j < QUADS_AT_ONCE; j++) gain.v[j] = {1, 1, 1, 1};
     if (a.norm.kind != NORM_NONE) {
         gain.load(a.norm.w + column0 * TILE_COLS, threadIdx.x, GEMV_THREADS, min(a.w.k - column0 * TILE_COLS, columns * TILE_COLS), false);
     }

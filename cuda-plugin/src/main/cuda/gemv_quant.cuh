@@ -30,10 +30,10 @@ template <int WORDS> __device__ __forceinline__ void loadIf(u32* v, const void* 
 }
 
 // Where a lane's part of tile 0 lies.
-template <int FMT> struct Stream {
+template <int FMT> struct TileStream {
     const char *q, *s;
     static const int BYTES = Tile<FMT>::VECS * 512, SCALE_BYTES = FMT == FMT_Q4_1 ? 256 : 128;
-    __device__ __forceinline__ explicit Stream(const Weight& w) {
+    __device__ __forceinline__ explicit TileStream(const Weight& w) {
         const int lane = threadIdx.x & 31;
         q = static_cast<const char*>(w.data) + lane * 16;
         s = static_cast<const char*>(w.scales) + (lane >> 2) * (SCALE_BYTES / 16);
@@ -90,6 +90,44 @@ template <int FMT> __device__ __forceinline__ void operands(const Tile<FMT>& til
     }
 }
 
+__device__ __forceinline__ void mma(int c[4], const u32 a[4], uint2 b) {
+    asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+        : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b.x), "r"(b.y));
+}
+
+// acc += rows 2g, 2g + 1 of the tile times x: lane t of a quad holds bytes 0 and 1 (t even) or 2 of blocks 0 and 2 (t < 2) or 1 and 3
+// of x. Scale and sum: of the lane's blocks (`second`: 1 and 3).
+template <int FMT>
+__device__ __forceinline__ void products(const Tile<FMT>& tile, const uint2 x[4], float2 scale, float2 sum, bool second, float acc[2]) {
+    float2 low, high;
+    if (FMT != FMT_Q4_1) {
+        const u32 select = second ? 0x7632 : 0x5410;
+        low = f16Pair(__byte_perm(tile.s[0], tile.s[1], select)), high = f16Pair(__byte_perm(tile.s[2], tile.s[3], select));
+    }
+#pragma unroll
+    for (int p = 0; p < 2; p++) {
+        int c[4] = {0, 0, 0, 0};
+#pragma unroll
+        for (int b = 2 * p; b < 2 * p + 2; b++) {
+            u32 w[4];
+            operands(tile, 2 * b, w[0], w[1]);
+            operands(tile, 2 * b + 1, w[2], w[3]);
+            mma(c, w, x[b]);
+        }
+        const float u = p ? scale.y : scale.x, q = float(c[0] + (c[1] << 8)) * u, r = float(c[2] + (c[3] << 8)) * u;
+        if (FMT == FMT_Q4_1) {
+            const int H = Tile<FMT>::SCALE_WORDS, L = 2 * p, M = 2 * H; // (d, m) of rows g, g + 8
+            const float2 lo = f16Pair(second ? tile.s[L + 1] : tile.s[L]), hi = f16Pair(second ? tile.s[(H + L + 1) % M] : tile.s[(H + L) % M]);
+            const float s = p ? sum.y : sum.x;
+            acc[0] += lo.x * q + lo.y * s;
+            acc[1] += hi.x * r + hi.y * s;
+        } else {
+            acc[0] += (p ? low.y : low.x) * q;
+            acc[1] += (p ? high.y : high.x) * r;
+        }
+    }
+}
+
 // x in shared memory. Digits: [row][block of 32 columns][byte of the fixed point: 3][lane t: 4][step: 2] words; scales
 // [row][block]: what a unit of the fixed point counts; Q4_1: sums [row][block] of the block's elements.
 #define BLOCK_WORDS 24
@@ -121,13 +159,13 @@ struct Quad {
     }
 };
 
-#define AT_ONCE 2 // quads of x that a thread holds
+#define QUADS_AT_ONCE 2 // quads of x that a thread holds
 struct Quads {
-    Quad v[AT_ONCE];
+    Quad v[QUADS_AT_ONCE];
     // Quads i, i + step, ...; zeros past the end.
     __device__ __forceinline__ void load(const float* p, int i, int step, int k, bool fresh) {
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) v[j].load(p, i + j * step, k, fresh);
+        for (int j = 0; j < QUADS_AT_ONCE; j++) v[j].load(p, i + j * step, k, fresh);
     }
 };
 
@@ -139,8 +177,8 @@ __device__ __forceinline__ float2 rowStats(const float* x, const Quads& first, i
 #pragma unroll 1
     for (int i = threadIdx.x;;) {
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) sum += q.v[j].sum(), n += i + j * STEP < k / 4 ? 4 : 0;
-        i += AT_ONCE * STEP;
+        for (int j = 0; j < QUADS_AT_ONCE; j++) sum += q.v[j].sum(), n += i + j * STEP < k / 4 ? 4 : 0;
+        i += QUADS_AT_ONCE * STEP;
         if (i >= k / 4) break;
         q.load(x, i, STEP, k, true);
     }
@@ -150,8 +188,8 @@ __device__ __forceinline__ float2 rowStats(const float* x, const Quads& first, i
 #pragma unroll 1
     for (int i = threadIdx.x;;) {
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) sq += i + j * STEP < k / 4 ? q.v[j].squares(mean) : 0;
-        i += AT_ONCE * STEP;
+        for (int j = 0; j < QUADS_AT_ONCE; j++) sq += i + j * STEP < k / 4 ? q.v[j].squares(mean) : 0;
+        i += QUADS_AT_ONCE * STEP;
         if (i >= k / 4) break;
         q.load(x, i, STEP, k, true);
     }
@@ -172,8 +210,43 @@ __device__ __forceinline__ float2 rowStats(const float* x, const Quads& first, i
     return make_float2(total, rsqrtf(squares * inverse + eps));
 }
 
-// A row of x: normalized (but for the factor of a root mean square), and each block brought to integers of at most 2^22 and cut into
-// bytes. The 8 threads of a block are neighbours in a warp. `gain`: the norm's weights of the thread's first quads,
+// Quad i of a row of x: its block is brought to integers of at most 2^22 and cut into bytes, the block's scale (and sum) go to
+// `at`. The 8 threads of a block are neighbours in a warp, of which all lanes come here.
+template <int FMT> __device__ __forceinline__ void cut(const Quad& quad, int i, int at, bool there, u32* digits, float* scales, float* sums) {
+    const float* v = quad.v;
+    float sum = 0;
+    float top = fmaxf(fmaxf(fabsf(v[0]), fabsf(v[1])), fmaxf(fabsf(v[2]), fabsf(v[3])));
+#pragma unroll
+    for (int o = 4; o; o >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
+    // 2^21 times x / 2^(exponent of top) is below 2^22
+    const u32 exponent = max(__float_as_uint(top) & 0x7f800000u, 32u << 23);
+    const float scale = __uint_as_float((275u << 23) - exponent);
+    u32 d[4];
+#pragma unroll
+    for (int e = 0; e < 4; e++) { // 1.5 * 2^23 + integer, as one whose bytes less 128 each make it up
+        d[e] = __float_as_uint(fmaf(v[e], scale, 12582912.f)) + (0x808080u - 0x4b400000u);
+    }
+    if (FMT == FMT_Q4_1) {
+        sum = quad.sum();
+#pragma unroll
+        for (int o = 4; o; o >>= 1) sum += __shfl_xor_sync(~0u, sum, o);
+    }
+    if (!there) return;
+    u32* to = digits + (i >> 3) * BLOCK_WORDS + (i & 3) * 2 + (i >> 2 & 1);
+    // byte order: operands()
+    const int A = 0, B = FMT == FMT_Q8_0 ? 1 : 2, C = FMT == FMT_Q8_0 ? 2 : 1;
+    const u32 p = __byte_perm(d[A], d[B], 0x5140), r = __byte_perm(d[C], d[3], 0x5140);
+    to[0] = __byte_perm(p, r, 0x5410) ^ 0x80808080u;
+    to[8] = __byte_perm(p, r, 0x7632) ^ 0x80808080u;
+    to[16] = __byte_perm(__byte_perm(d[A], d[B], 0x0062), __byte_perm(d[C], d[3], 0x0062), 0x5410) ^ 0x80808080u;
+    if ((i & 7) == 0) {
+        const u32 unit = exponent - (21u << 23) - (FMT == FMT_Q4_0 ? 4u << 23 : 0); // Q4_0's operands are 16 q
+        scales[at] = exponent == 0x7f800000u ? NAN : __uint_as_float(unit); // no finite x
+        if (FMT == FMT_Q4_1) sums[at] = sum;
+    }
+}
+
+// A row of x: normalized (but for the factor of a root mean square), and cut into bytes. `gain`: the norm's weights of the thread's first quads,
 // ones without a norm. Whatever is next is asked for while these are cut, in code as short as it can be: it runs once.
 // PART: `columns` columns from `from` on, and a tile's scales in the order 0, 2, 1, 3.
 template <int FMT, bool PART>
@@ -195,7 +268,7 @@ __device__ __forceinline__ void stageDigits(const LinearArgs& a, int row, int m,
 #pragma unroll 1
     for (int base = threadIdx.x;;) {
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) {
+        for (int j = 0; j < QUADS_AT_ONCE; j++) {
             float* v = q.v[j].v;
             sq += q.v[j].squares(0);
             if (layer) {
@@ -209,44 +282,13 @@ __device__ __forceinline__ void stageDigits(const LinearArgs& a, int row, int m,
             }
         }
         const Quads now = q;
-        const int after = base + AT_ONCE * STEP;
+        const int after = base + QUADS_AT_ONCE * STEP;
         q.load(x, after, STEP, k, true);
         if (a.norm.kind != NORM_NONE) gain.load(a.norm.w + from, after, STEP, k, false);
 #pragma unroll
-        for (int j = 0; j < AT_ONCE; j++) {
-            const int i = base + j * STEP;
-            const float* v = now.v[j].v;
-            float sum = 0;
-            float top = fmaxf(fmaxf(fabsf(v[0]), fabsf(v[1])), fmaxf(fabsf(v[2]), fabsf(v[3])));
-#pragma unroll
-            for (int o = 4; o; o >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
-            // 2^21 times x / 2^(exponent of top) is below 2^22
-            const u32 exponent = max(__float_as_uint(top) & 0x7f800000u, 32u << 23);
-            const float scale = __uint_as_float((275u << 23) - exponent);
-            u32 d[4];
-#pragma unroll
-            for (int e = 0; e < 4; e++) { // 1.5 * 2^23 + integer, as one whose bytes less 128 each make it up
-                d[e] = __float_as_uint(fmaf(v[e], scale, 12582912.f)) + (0x808080u - 0x4b400000u);
-            }
-            if (FMT == FMT_Q4_1) {
-                sum = now.v[j].sum();
-#pragma unroll
-                for (int o = 4; o; o >>= 1) sum += __shfl_xor_sync(~0u, sum, o);
-            }
-            if (i >= ld / 4) continue;
-            u32* to = digits + (i >> 3) * BLOCK_WORDS + (i & 3) * 2 + (i >> 2 & 1);
-            // byte order: operands()
-            const int A = 0, B = FMT == FMT_Q8_0 ? 1 : 2, C = FMT == FMT_Q8_0 ? 2 : 1;
-            const u32 p = __byte_perm(d[A], d[B], 0x5140), r = __byte_perm(d[C], d[3], 0x5140);
-            to[0] = __byte_perm(p, r, 0x5410) ^ 0x80808080u;
-            to[8] = __byte_perm(p, r, 0x7632) ^ 0x80808080u;
-            to[16] = __byte_perm(__byte_perm(d[A], d[B], 0x0062), __byte_perm(d[C], d[3], 0x0062), 0x5410) ^ 0x80808080u;
-            if ((i & 7) == 0) {
-                const u32 unit = exponent - (21u << 23) - (FMT == FMT_Q4_0 ? 4u << 23 : 0); // Q4_0's operands are 16 q
-                const int block = i >> 3, at = PART ? (block & ~3) + (block & 1) * 2 + (block >> 1 & 1) : block;
-                scales[at] = exponent == 0x7f800000u ? NAN : __uint_as_float(unit); // no finite x
-                if (FMT == FMT_Q4_1) sums[at] = sum;
-            }
+        for (int j = 0; j < QUADS_AT_ONCE; j++) {
+            const int i = base + j * STEP, block = i >> 3;
+            cut<FMT>(now.v[j], i, PART ? (block & ~3) + (block & 1) * 2 + (block >> 1 & 1) : block, i < ld / 4, digits, scales, sums);
         }
         base = after;
         if (base >= ld / 4) break;

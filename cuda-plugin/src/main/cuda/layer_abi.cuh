@@ -4,7 +4,9 @@
 
 // A residual stream of one row, not yet added up: x + bias + `count` parts of ld elements each. Where `sum` is not null the reader leaves it there.
 struct ResidualRef { const float* x; const float* bias; const float* parts; float* sum; int count, ld; };
-// One row through half of a layer, on 9.0: each cluster leaves its part of the output in parts[cluster]. Rules: LayerRules.java.
+// One row through half of a layer, on 9.0: each cluster leaves its part of the output in parts[cluster]. Rules: LayerRules.java, and
+// TiledLayerRules.java for the kernels of block formats, whose clusters are of as many blocks as share the stream's columns, 128 or 256 each:
+// layer_attention_q*_f16_1, _f32_1 (cache; where heads share keys _2): two heads a cluster; layer_mlp_q*: units a multiple of 32.
 // layer_attention_*: grid(heads, 1, 8), the 8 a cluster, block(256). qkv: all heads' q, then k, then v. Three marks: q, k, v; attention; end.
 struct LayerAttentionArgs {
     ResidualRef in; NormRef norm; Weight qkv, o; const float* bias; float* parts;

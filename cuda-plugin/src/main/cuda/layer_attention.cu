@@ -1,43 +1,7 @@
 // norm, q, k and v, attention and its output of one row in one launch: a cluster takes a head, its blocks their share of the
 // rows of q, k and v, then of the context, then of the output's rows. Heads that share keys each make them for themselves.
-#include "attention.cuh"
 #include "layer.cuh"
-
-template <class T> struct Eight { // 8 neighbouring elements of a cache row as they lie there
-    uint4 v[sizeof(T) / 2];
-    __device__ __forceinline__ void load(const T* p) {
-#pragma unroll
-        for (int i = 0; i < int(sizeof(T) / 2); i++) v[i] = reinterpret_cast<const uint4*>(p)[i];
-    }
-    __device__ __forceinline__ void floats(float f[8]) const {
-        if (sizeof(T) == 2) unpack<FMT_F16>(v[0], f);
-        else unpack<FMT_F32>(v[0], f), unpack<FMT_F32>(v[sizeof(T) / 2 - 1], f + 4);
-    }
-};
-__device__ __forceinline__ float rounded(float v, float) { return v; }
-__device__ __forceinline__ __half rounded(float v, __half) { return __float2half_rn(fminf(fmaxf(v, -65504.f), 65504.f)); }
-
-// A warp's norm and rotation of a head vector in shared memory; out of line, since few models have them.
-__device__ __noinline__ void prepareHead(float* v, int dim, const NormRef& norm, const RopeRef& rope) {
-    const int lane = threadIdx.x & 31;
-    if (norm.kind != NORM_NONE) {
-        float sum = 0, sq = 0;
-        for (int d = lane; d < dim; d += 32) sum += v[d];
-        const float mean = norm.kind == NORM_LAYER ? warpSum(sum) / dim : 0.f;
-        for (int d = lane; d < dim; d += 32) sq += (v[d] - mean) * (v[d] - mean);
-        const float scale = 1.f / sqrtf(warpSum(sq) / dim + norm.eps);
-        for (int d = lane; d < dim; d += 32) v[d] = (v[d] - mean) * scale * norm.w[d] + (norm.b ? norm.b[d] : 0.f);
-        __syncwarp();
-    }
-    const int half = rope.cs ? rope.rotaryDim / 2 : 0;
-    for (int j = lane; j < half; j += 32) {
-        const int p = rope.interleaved ? 2 * j : j, q = rope.interleaved ? p + 1 : p + half;
-        const float2 r = __ldcg(rope.cs + j);
-        const float x = v[p], y = v[q];
-        v[p] = x * r.x - y * r.y;
-        v[q] = y * r.x + x * r.y;
-    }
-}
+#include "layer_heads.cuh"
 
 enum { WEIGHTS, ROW, HEADS, SPLITS, CACHE, BARRIERS };
 struct Shared {

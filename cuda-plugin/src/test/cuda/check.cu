@@ -1,4 +1,4 @@
-// Every kernel against double on the CPU. usage: check [embed|sample|gemv|gemm|attention|attention-strict|layers]... (all of them without a word);
+// Every kernel against double on the CPU. usage: check [embed|sample|gemv|gemm|attention|attention-strict|layers|layers-quant]... (all of them without a word);
 // VERBOSE=1 prints every case; PART=1/8: an eighth of the layers, for slow tools. Exits 1 when one is off.
 #include "harness.h"
 cudaStream_t stream;
@@ -64,7 +64,8 @@ int main(int argc, char** argv) {
     part("gemm", [] { linears(false, true); });
     part("attention", [] { attentions(false); });
     if (argc > 1) part("attention-strict", [] { attentions(true); }); // a part of attention
-    part("layers", layers);
+    part("layers", [] { layers({FMT_F32, FMT_F16, FMT_BF16}); });
+    part("layers-quant", [] { layers({FMT_Q8_0, FMT_Q4_0, FMT_Q4_1}); });
     printf("%d checks on %s, %d failures\n", checks, prop.name, failures);
     return failures != 0 || checks == 0;
 }

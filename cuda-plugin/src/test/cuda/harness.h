@@ -41,6 +41,10 @@ KERNEL(attn_tiles64, AttentionArgs) KERNEL(attn_tiles128, AttentionArgs)
 KERNEL(expand_q8_0, ExpandArgs) KERNEL(expand_q4_0, ExpandArgs) KERNEL(expand_q4_1, ExpandArgs)
 KERNEL(layer_attention_f32, LayerAttentionArgs) KERNEL(layer_attention_f16, LayerAttentionArgs) KERNEL(layer_attention_bf16, LayerAttentionArgs)
 KERNEL(layer_mlp_f32, LayerMlpArgs) KERNEL(layer_mlp_f16, LayerMlpArgs) KERNEL(layer_mlp_bf16, LayerMlpArgs) KERNEL(layer_sum, LayerSumArgs)
+#define LAYER_QUANT_KERNELS(F) KERNEL(layer_mlp_##F, LayerMlpArgs) \
+    KERNEL(layer_attention_##F##_f16_1, LayerAttentionArgs) KERNEL(layer_attention_##F##_f16_2, LayerAttentionArgs) \
+    KERNEL(layer_attention_##F##_f32_1, LayerAttentionArgs) KERNEL(layer_attention_##F##_f32_2, LayerAttentionArgs)
+LAYER_QUANT_KERNELS(q8_0) LAYER_QUANT_KERNELS(q4_0) LAYER_QUANT_KERNELS(q4_1)
 #define TILES_KERNELS(F) KERNEL(gemm_##F##_tiles256, TiledArgs) KERNEL(gemm_##F##_tiles192, TiledArgs) KERNEL(gemm_##F##_tiles160, TiledArgs) KERNEL(gemm_##F##_tiles128, TiledArgs)
 #define SHORT_KERNELS(F) KERNEL(gemm_##F##_short128, TiledArgs) KERNEL(gemm_##F##_short64, TiledArgs) KERNEL(gemm_##F##_short32, TiledArgs)
 SHORT_KERNELS(f16) SHORT_KERNELS(bf16) SHORT_KERNELS(tf32)
@@ -55,6 +59,14 @@ inline LinearKernel gemvOf(int fmt, int m) {
 }
 inline void (*layerAttentionOf(int fmt))(LayerAttentionArgs) { return fmt == FMT_F32 ? layer_attention_f32 : fmt == FMT_F16 ? layer_attention_f16 : layer_attention_bf16; }
 inline void (*layerMlpOf(int fmt))(LayerMlpArgs) { return fmt == FMT_F32 ? layer_mlp_f32 : fmt == FMT_F16 ? layer_mlp_f16 : layer_mlp_bf16; }
+// sharing: heads of a cluster that share keys
+inline void (*layerAttentionQuantOf(int fmt, int kvFmt, int sharing))(LayerAttentionArgs) {
+#define OF(F) {{layer_attention_##F##_f32_1, layer_attention_##F##_f32_2}, {layer_attention_##F##_f16_1, layer_attention_##F##_f16_2}}
+    void (*kernels[3][2][2])(LayerAttentionArgs) = {OF(q8_0), OF(q4_0), OF(q4_1)};
+#undef OF
+    return kernels[fmt - FMT_Q8_0][kvFmt != FMT_F32][sharing - 1];
+}
+inline void (*layerMlpQuantOf(int fmt))(LayerMlpArgs) { return fmt == FMT_Q8_0 ? layer_mlp_q8_0 : fmt == FMT_Q4_0 ? layer_mlp_q4_0 : layer_mlp_q4_1; }
 inline LinearKernel strictOf(int kind) { return kind == 0 ? gemm_f32 : kind == 1 ? gemm_f32_small : gemm_f32_few; }
 inline LinearKernel gemmOf(const LinearArgs& a, int sm, bool tf32) {
     if (a.w.fmt == FMT_F32 && !tf32) return strictOf(strictPlan(a, sm).kind);
@@ -76,6 +88,9 @@ extern bool pdl;
 template <class A> void launch(void (*kernel)(A), Launch l, const A& a) {
     static const char* carve = getenv("CARVE"); // percent of an SM's memory that is shared memory and not L1
     if (carve) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributePreferredSharedMemoryCarveout, atoi(carve)));
+    if (l.cluster > 1 && l.block == 256 && l.shared > 64 * 1024) { // kernels of layers: the next launch's block fits beside
+        CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100));
+    }
     if (l.shared > 32 * 1024) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)l.shared));
     cudaLaunchConfig_t c = {};
     c.gridDim = l.grid, c.blockDim = dim3(l.block), c.dynamicSmemBytes = l.shared, c.stream = stream;

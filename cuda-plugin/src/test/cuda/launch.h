@@ -229,6 +229,29 @@ inline Launch layerMlpLaunch(LayerMlpArgs& a, int sm, int clusters = 0) {
     }
     return {};
 }
+// The same of block formats: one or two column tiles of the stream a block, two heads a cluster. A multiprocessor has room for one block of
+// each launch, but with two column tiles not for two of the second: its clusters are as many as find one each, and none waits for another's.
+struct QuantLayer {
+    int blocks, columns; // of a cluster; column tiles of a block
+    explicit QuantLayer(int width) : blocks(width / 128 / (width > 1024 ? 2 : 1)), columns(width > 1024 ? 2 : 1) {}
+    static int pairBytes(int fmt) { return 8 * 2 * (fmt == FMT_Q8_0 ? 2176 : fmt == FMT_Q4_1 ? 1280 : 1152); } // of all warps
+};
+inline Launch layerAttentionQuantLaunch(LayerAttentionArgs& a) {
+    const QuantLayer l(a.qkv.k);
+    const int H = 2, sharing = std::min(H, a.heads / a.kvHeads), D = 64, sharers = H / sharing, rows = (H + 2 * sharers) * D, row = D * (a.kvFmt ? 2 : 4);
+    const int stages = a.qkv.fmt == FMT_Q8_0 ? 2 : 3, ring = stages * QuantLayer::pairBytes(a.qkv.fmt);
+    a.chunk = (l.columns == 2 ? 8192 : 16384) / (2 * sharers * row); // two of them
+    const int scratch = std::max({1024, l.columns * rows, 8 * sharing * (D + 2)});
+    return {dim3(a.heads / H, 1, l.blocks), 256, ring + 4 * size_t(sharers) * a.chunk * row + 4 * size_t(l.blocks * (rows + H * (D + 2)) + rows + H * (D + 2) + H * D + scratch), l.blocks};
+}
+inline Launch layerMlpQuantLaunch(LayerMlpArgs& a, int clusters = 0) {
+    const QuantLayer l(a.up.k);
+    const int most = clusters ? clusters : l.columns == 2 ? std::min(16, clusterLimit[8] / 2) : 16, sides = a.gated ? 2 : 1;
+    a.units = roundUp(ceilDiv(a.down.k, most), clusters || l.columns == 2 ? 32 : 256);
+    const int stages = a.up.fmt == FMT_Q8_0 ? 2 : a.up.fmt == FMT_Q4_1 ? 5 : 6, ring = stages * QuantLayer::pairBytes(a.up.fmt), share = ceilDiv(a.units * sides / 16, l.blocks);
+    const int tiles = ceilDiv(96 + a.units, 128);
+    return {dim3(ceilDiv(a.down.k, a.units), 1, l.blocks), 256, size_t(ring) + 4096 + 4 * size_t(l.blocks * l.columns * share * 16 + tiles * 128), l.blocks};
+}
 inline Launch layerSumLaunch(const LayerSumArgs& a) { return {dim3(ceilDiv(a.width, 128)), 256, 0}; }
 // Head sizes are padded to one of these in shared memory.
 inline int paddedHead(int dim) { return dim <= 64 ? 64 : dim <= 96 ? 96 : dim <= 128 ? 128 : 256; }

@@ -1,5 +1,5 @@
 // Times the kernels in the shapes of real models, as CUDA graphs with programmatic dependent launch, beside the card's own
-// roofs of the same run. usage: speed [roof|decode|layers|sweep|gemm|calibrate|prompt|short|strict|calibrate-strict|prefill]... or speed one 7b|1b|gpt2 q4_0|q8_0|bf16 POSITION
+// roofs of the same run. usage: speed [roof|decode|layers|layers-quant|sweep|gemm|calibrate|prompt|short|strict|calibrate-strict|prefill]... or speed one 7b|1b|gpt2 q4_0|q8_0|bf16 POSITION
 // [parts]. FMT=4: the sweeps of that format only; COPIES=1: of one matrix, which L2 holds if it can.
 #include "harness.h"
 cudaStream_t stream;
@@ -45,6 +45,11 @@ int main(int argc, char** argv) {
     if (want("layers")) {
         for (int fmt : {FMT_BF16, FMT_F32}) for (int pos : {128, 900}) decodeLayers(GPT2, fmt, pos);
         for (Model m : {GPT2M, L135M}) decodeLayers(m, FMT_BF16, 128);
+    }
+    if (want("layers") || want("layers-quant")) {
+        for (int pos : {128, 1920}) decodeLayers(L1B, FMT_Q4_0, pos);
+        for (int fmt : {FMT_Q8_0, FMT_Q4_0}) decodeLayers(GPT2, fmt, 128);
+        decodeLayers(L1B, FMT_Q8_0, 128);
     }
     if (argc > 1 && !strcmp(argv[1], "one")) { // one model fmt pos
         Model m = modelOf(argv[2]);

@@ -87,26 +87,30 @@ struct Decoder {
     void downStep(int l) { linear(*down[l], mid.p, x.p, false, true, ACT_NONE, false); }
     void headStep() { linear(*head, x.p, logits.p, true, false, ACT_NONE, false, true); }
     // The same with two launches a layer.
-    Dev<float> streams{2 * 1024}, attParts{32 * 1024}, mlpParts{32 * 1024};
-    int clusters = 0, mlpParts_ = 0;
+    Dev<float> streams{2 * 2048}, attParts{32 * 2048}, mlpParts{32 * 2048};
+    int clusters = 0, mlpParts_ = 0, attParts_ = 0;
+    bool quant() { return fmt >= FMT_Q8_0; }
     NormRef norm() { return {vec.p, m.llama ? nullptr : vec.p, 1e-5f, m.llama ? NORM_RMS : NORM_LAYER, m.d, 0}; }
-    ResidualRef behindMlp(int l, float* sum) { return {l ? streams.p + 1024 : x.p, l && !m.llama ? vec.p : nullptr, mlpParts.p, sum, l ? mlpParts_ : 0, m.d}; }
+    ResidualRef behindMlp(int l, float* sum) { return {l ? streams.p + 2048 : x.p, l && !m.llama ? vec.p : nullptr, mlpParts.p, sum, l ? mlpParts_ : 0, m.d}; }
     void layerAttention(int l) {
         LayerAttentionArgs a = {};
         a.in = behindMlp(l, streams.p), a.norm = norm(), a.qkv = qkv[l]->w, a.o = o[l]->w, a.parts = attParts.p, a.b = b;
         a.kvOffset = 2ll * m.kvHeads * m.hd * l, a.heads = m.heads, a.kvHeads = m.kvHeads, a.headDim = m.hd, a.scale = 0.125f, a.kvFmt = 1;
         if (!m.llama) a.bias = vec.p;
         else a.rope = {cs.p, m.hd, m.hd, 0, m.hd / 2};
-        launch(layerAttentionOf(fmt), layerAttentionLaunch(a), a);
+        const int of = quant() ? 2 : 1;
+        attParts_ = m.heads / of;
+        if (quant()) launch(layerAttentionQuantOf(fmt, 1, std::min(of, m.heads / m.kvHeads)), layerAttentionQuantLaunch(a), a);
+        else launch(layerAttentionOf(fmt), layerAttentionLaunch(a), a);
     }
     void layerMlp(int l) {
         LayerMlpArgs a = {};
-        a.in = {streams.p, m.llama ? nullptr : vec.p, attParts.p, streams.p + 1024, m.heads, m.d};
+        a.in = {streams.p, m.llama ? nullptr : vec.p, attParts.p, streams.p + 2048, attParts_, m.d};
         a.norm = norm(), a.up = up[l]->w, a.down = down[l]->w, a.bias = m.llama ? nullptr : vec.p, a.parts = mlpParts.p;
         a.act = m.llama ? ACT_SILU : ACT_GELU_TANH, a.gated = m.llama;
-        const Launch g = layerMlpLaunch(a, sms, clusters);
+        const Launch g = quant() ? layerMlpQuantLaunch(a, clusters) : layerMlpLaunch(a, sms, clusters);
         mlpParts_ = g.grid.x;
-        launch(layerMlpOf(fmt), g, a);
+        launch(quant() ? layerMlpQuantOf(fmt) : layerMlpOf(fmt), g, a);
     }
     void layerSum() {
         LayerSumArgs a = {behindMlp(m.layers, x.p), m.d, 0, nullptr};
@@ -161,7 +165,8 @@ static void decodeLayers(Model m, int fmt, int pos) {
     auto expected = d.logits.host();
     d.reset(pos);
     const float before = timeGraph([&] { d.step(); }, 40);
-    for (int clusters : {0, 12, 14, 16}) { // 0: the rule
+    const std::vector<int> plain = {0, 12, 14, 16}, narrow = {0, 16, 24}, wide = {0, 14};
+    for (int clusters : !d.quant() ? plain : m.d > 1024 ? wide : narrow) { // 0: the rule
         d.clusters = clusters;
         d.reset(pos);
         d.layersStep();

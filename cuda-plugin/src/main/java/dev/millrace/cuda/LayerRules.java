@@ -8,8 +8,9 @@ import dev.millrace.core.graph.Op;
 import dev.millrace.cuda.driver.Geometry;
 
 /**
- * Which layers a single row passes in two launches, and in how many blocks. Compute capability 9.0, plain formats, and models so small
- * that a cluster's blocks hold all the weights of a head, or of their share of the hidden units, in shared memory.
+ * Which layers a single row passes in two launches, and in how many blocks. Compute capability 9.0; plain formats of models so small
+ * that a cluster's blocks hold all the weights of a head, or of their share of the hidden units, in shared memory, and block formats by
+ * {@link TiledLayerRules}.
  */
 final class LayerRules {
     /** Blocks of a cluster. */
@@ -17,6 +18,8 @@ final class LayerRules {
 
     /** Columns of a block's share of the stream: four a lane. */
     private static final int MOST_WIDTH = BLOCKS * 128;
+
+    private static final int WORK_WIDTH = Math.max(MOST_WIDTH, TiledLayerRules.MOST_WIDTH);
 
     /** Parts that the stream is summed up from. */
     static final int MOST_PARTS = 32;
@@ -32,6 +35,7 @@ final class LayerRules {
     private final int multiprocessors;
     private final int sharedLimit;
     private final int clusters;
+    private final TiledLayerRules tiled;
 
     /**
      * @param sharedBytesPerBlock the most shared memory that the device gives a block
@@ -41,24 +45,28 @@ final class LayerRules {
         this.multiprocessors = multiprocessors;
         this.sharedLimit = sharedBytesPerBlock;
         this.clusters = clusters;
+        this.tiled = new TiledLayerRules(sharedBytesPerBlock - OTHER_SHARED, clusters);
     }
 
     /** Bytes of the streams and their parts, of two launches in turn. */
     static long workBytes() {
-        return 2L * Float.BYTES * MOST_WIDTH * (1 + MOST_PARTS);
+        return 2L * Float.BYTES * WORK_WIDTH * (1 + MOST_PARTS);
     }
 
     /** Where one of the two lies, and its parts. */
     static long stream(long work, int which) {
-        return work + (long) Float.BYTES * MOST_WIDTH * which;
+        return work + (long) Float.BYTES * WORK_WIDTH * which;
     }
 
     static long parts(long work, int which) {
-        return work + (long) Float.BYTES * MOST_WIDTH * (2 + MOST_PARTS * which);
+        return work + (long) Float.BYTES * WORK_WIDTH * (2 + MOST_PARTS * which);
     }
 
-    /** @param chunk positions whose keys and values a block holds at once */
-    record Attention(Geometry geometry, int chunk) {}
+    /**
+     * @param chunk positions whose keys and values a block holds at once
+     * @param kernel what its kernel's name ends in, after the format
+     */
+    record Attention(Geometry geometry, int chunk, String kernel) {}
 
     /** @param units hidden units of a cluster; the last may have fewer */
     record Mlp(Geometry geometry, int units) {
@@ -67,8 +75,15 @@ final class LayerRules {
         }
     }
 
-    /** A cluster a head; null where that is not possible. */
-    Attention attention(Matrix qkv, Matrix o, Op.Attention op, KvFormat kv) {
+    /**
+     * A cluster a head; null where that is not possible.
+     *
+     * @param reach positions of the context, see {@link Shape#reach}
+     */
+    Attention attention(Matrix qkv, Matrix o, Op.Attention op, KvFormat kv, int reach) {
+        if (qkv.format().quantized()) {
+            return tiled.attention(qkv, o, op, kv, reach);
+        }
         int dim = op.headDim();
         int width = qkv.columns();
         boolean fits = plain(qkv, o)
@@ -90,7 +105,7 @@ final class LayerRules {
         int floats = width + 4 * dim + rows + 2 * WARPS * (dim + 2);
         int shared = weights + 2 * chunk * dim * kv.bytes() + Float.BYTES * floats;
         boolean room = shared <= sharedLimit - OTHER_SHARED && op.heads() <= (large(shared) ? clusters / 2 : clusters);
-        return room ? new Attention(geometry(op.heads(), shared), chunk) : null;
+        return room ? new Attention(geometry(op.heads(), shared), chunk, "") : null;
     }
 
     /**
@@ -98,6 +113,9 @@ final class LayerRules {
      * of one's shared memory; null where that is not possible.
      */
     Mlp mlp(Matrix up, Matrix down, boolean gated) {
+        if (up.format().quantized()) {
+            return tiled.mlp(up, down, gated);
+        }
         int hidden = down.columns();
         int sides = gated ? 2 : 1;
         boolean fits = plain(up, down)

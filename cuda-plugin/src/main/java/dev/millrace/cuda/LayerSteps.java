@@ -90,7 +90,7 @@ final class LayerSteps {
                     .put(kv.ordinal())
                     .put(rule.chunk())
                     .put(0);
-            e.launch(kernel("layer_attention_", matrix(qkv)), rule.geometry(), later);
+            e.launch(kernel("layer_attention_", matrix(qkv)) + rule.kernel(), rule.geometry(), later);
         }
     }
 

@@ -21,8 +21,9 @@ final class Layers {
     private final Value output;
     private final LayerRules rules;
     private final KvFormat kv;
+    private final int reach;
 
-    private Layers(List<Step> steps, Value output, LayerRules rules, KvFormat kv) {
+    private Layers(List<Step> steps, Value output, LayerRules rules, KvFormat kv, int reach) {
         this.steps = steps;
         for (Step step : steps) {
             if (passes(step)) {
@@ -33,11 +34,12 @@ final class Layers {
         this.output = source(output);
         this.rules = rules;
         this.kv = kv;
+        this.reach = reach;
     }
 
-    /** The same work with {@link LayerSteps} wherever that can be, for one row and caches of {@code kv}. */
-    static List<Step> fuse(List<Step> steps, Value output, LayerRules rules, KvFormat kv) {
-        return new Layers(steps, output, rules, kv).run();
+    /** The same work with {@link LayerSteps} wherever that can be, for one row, caches of {@code kv} and contexts up to {@code reach}. */
+    static List<Step> fuse(List<Step> steps, Value output, LayerRules rules, KvFormat kv, int reach) {
+        return new Layers(steps, output, rules, kv, reach).run();
     }
 
     private static boolean passes(Step step) {
@@ -72,7 +74,7 @@ final class Layers {
 
     /** Puts a layer's steps into {@code replaced}; null where its launches are not possible. */
     private LayerSteps.Mlp replace(Layer l, LayerSteps.Mlp before, int at, Map<Step, Step> replaced) {
-        LayerRules.Attention attend = rules.attention(matrix(l.qkv), matrix(l.o), l.attention.op(), kv);
+        LayerRules.Attention attend = rules.attention(matrix(l.qkv), matrix(l.o), l.attention.op(), kv, reach);
         LayerRules.Mlp mlp = rules.mlp(matrix(l.up), matrix(l.down), l.up.gated());
         if (attend == null || mlp == null) {
             return null;
@@ -109,7 +111,7 @@ final class Layers {
         Value value = layer.down.node().output();
         return after != null
                 && source(after.qkv.x()).equals(value)
-                && rules.attention(matrix(after.qkv), matrix(after.o), after.attention.op(), kv) != null
+                && rules.attention(matrix(after.qkv), matrix(after.o), after.attention.op(), kv, reach) != null
                 && rules.mlp(matrix(after.up), matrix(after.down), after.up.gated()) != null
                 && onlyRead(value, after.qkv, after.o);
     }

@@ -146,7 +146,8 @@ final class StepLauncher implements AutoCloseable {
         }
         KvFormat kv = shape.f16Caches() ? KvFormat.F16 : KvFormat.F32;
         return layered.computeIfAbsent(
-                shape.output() + kv, key -> Layers.fuse(plain, output, machine.rules().layers(), kv));
+                shape.output() + kv + shape.reach(),
+                key -> Layers.fuse(plain, output, machine.rules().layers(), kv, shape.reach()));
     }
 
     /** Forgets all recordings, as what they point to is about to move; the stream must be idle. */

@@ -36,7 +36,7 @@ class LayersTest {
         }
 
         List<Step> fused(Value output, LaunchRules rules) {
-            return Layers.fuse(steps, output, rules.layers(), KvFormat.F16);
+            return Layers.fuse(steps, output, rules.layers(), KvFormat.F16, 128);
         }
 
         List<Step> fused() {
@@ -60,7 +60,17 @@ class LayersTest {
     @ParameterizedTest
     @EnumSource(names = {"F32", "F16", "BF16"})
     void everyLayerOfAModelOfPlainFormatsIsTwoLaunches(WeightFormat format) {
-        for (GraphOf.Built built : List.of(KitModels.gpt(format), KitModels.llama(format))) {
+        everyLayerIsTwoLaunches(List.of(KitModels.gpt(format), KitModels.llama(format)));
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"Q8_0", "Q4_0", "Q4_1"})
+    void everyLayerOfAModelOfBlockFormatsIsTwoLaunchesWhereHeadsAndTheStreamAreWholeTiles(WeightFormat format) {
+        everyLayerIsTwoLaunches(List.of(KitModels.gptOfTiles(format), KitModels.llamaOfTiles(format)));
+    }
+
+    private static void everyLayerIsTwoLaunches(List<GraphOf.Built> models) {
+        for (GraphOf.Built built : models) {
             Model model = Model.of(built);
             List<Step> fused = model.fused();
             List<LayerSteps.Attention> attentions = only(LayerSteps.Attention.class, fused);
@@ -84,7 +94,7 @@ class LayersTest {
 
     @ParameterizedTest
     @EnumSource(names = {"Q8_0", "Q4_0"})
-    void blockFormatsKeepTheirLaunches(WeightFormat format) {
+    void blockFormatsOfOtherHeadsKeepTheirLaunches(WeightFormat format) {
         Model model = Model.of(KitModels.llama(format));
         assertThat(model.fused()).isEqualTo(model.steps);
     }
@@ -118,7 +128,72 @@ class LayersTest {
 
     private static LayerRules.Attention attention(int width, int heads, int dim, Format format) {
         Op.Attention op = new Op.Attention(0, heads, heads, dim, 1, true, 0);
-        return H200.layers().attention(matrix(3 * heads * dim, width, format), matrix(width, heads * dim, format), op, KvFormat.F16);
+        return H200.layers().attention(matrix(3 * heads * dim, width, format), matrix(width, heads * dim, format), op, KvFormat.F16, 128);
+    }
+
+    private static LayerRules.Attention attention(int width, int heads, int kvHeads, Format format, KvFormat kv, int reach) {
+        Op.Attention op = new Op.Attention(0, heads, kvHeads, 64, 1, true, 0);
+        return H200.layers()
+                .attention(matrix((heads + 2 * kvHeads) * 64, width, format), matrix(width, heads * 64, format), op, kv, reach);
+    }
+
+    private static LayerRules.Mlp mlp(int width, int hidden, boolean gated, Format format) {
+        return H200.layers().mlp(matrix(gated ? 2 * hidden : hidden, width, format), matrix(width, hidden, format), gated);
+    }
+
+    @Test
+    void layersOfBlockFormatsAreCutAsTheirTilesAre() {
+        LayerRules.Attention llama = attention(2048, 32, 8, Format.Q4_0, KvFormat.F16, 2048);
+        assertThat(llama.geometry().gridX()).as("two heads a cluster").isEqualTo(16);
+        assertThat(llama.geometry().gridZ()).as("two column tiles a block").isEqualTo(8);
+        assertThat(llama.kernel()).isEqualTo("_f16_2");
+        LayerRules.Mlp units = mlp(2048, 8192, true, Format.Q4_0);
+        assertThat(units.parts()).as("one block a multiprocessor").isEqualTo(15);
+        assertThat(units.units()).isEqualTo(576);
+        assertThat(units.geometry().sharedBytes()).as("no room for two").isGreaterThan(SHARED_OF_HOPPER / 2);
+        assertThat(units.geometry().sharedBytes() + llama.geometry().sharedBytes())
+                .as("but for one of each, what they declare themselves, and what the device takes")
+                .isLessThan(SHARED_OF_HOPPER + 1024 - 9 * 1024);
+        assertThat(attention(2048, 32, 8, Format.Q4_0, KvFormat.F16, 4096)).as("five launches are faster in a long context").isNull();
+        LayerRules.Attention gpt = attention(768, 12, 12, Format.Q8_0, KvFormat.F32, 1024);
+        assertThat(gpt.geometry().gridX()).isEqualTo(6);
+        assertThat(gpt.geometry().gridZ()).as("a column tile a block").isEqualTo(6);
+        assertThat(gpt.kernel()).as("each head has keys of its own").isEqualTo("_f32_1");
+        assertThat(mlp(768, 3072, false, Format.Q8_0).parts()).isEqualTo(12);
+        assertThat(attention(4096, 32, 32, Format.Q4_0, KvFormat.F16, 128)).as("wider than two tiles a block").isNull();
+        assertThat(attention(1152, 18, 18, Format.Q4_0, KvFormat.F16, 128)).as("nine column tiles").isNull();
+        assertThat(attention(768, 12, 4, Format.Q4_0, KvFormat.F16, 128)).as("two heads that may have different keys").isNull();
+        assertThat(attention(768, 12, 128, Format.Q8_0)).as("heads of 128").isNull();
+        assertThat(mlp(4096, 11008, true, Format.Q4_0)).isNull();
+    }
+
+    @Test
+    void launchesOfBlockFormatsFitTheDevice() {
+        int possible = 0;
+        for (Format format : List.of(Format.Q8_0, Format.Q4_0, Format.Q4_1)) {
+            for (int width = 128; width <= 2048; width += 128) {
+                for (int hidden = 32; hidden <= 16384; hidden = hidden * 7 / 4 / 32 * 32 + 32) {
+                    for (boolean gated : new boolean[] {false, true}) {
+                        LayerRules.Mlp mlp = mlp(width, hidden, gated, format);
+                        if (mlp == null) {
+                            continue;
+                        }
+                        possible++;
+                        String what = format + ", " + width + " to " + hidden + (gated ? ", gated" : "");
+                        int blocks = mlp.geometry().gridZ();
+                        int tiles = width / 128 / blocks;
+                        assertThat(blocks * tiles * 128).as(what + ": columns of all blocks").isEqualTo(width);
+                        assertThat(tiles).as(what).isBetween(1, 2);
+                        assertThat(mlp.parts()).as(what + ": what 256 threads sum up, four parts each").isBetween(1, 32 / tiles);
+                        assertThat(mlp.units() % 32).as(what).isZero();
+                        assertThat(mlp.units() + 96).as(what + ": digits of eight tiles").isLessThanOrEqualTo(1024);
+                        assertThat(mlp.units() * mlp.parts()).as(what + ": units of all clusters").isBetween(hidden, hidden + mlp.units() - 1);
+                        assertThat(mlp.geometry().sharedBytes()).as(what).isLessThan(SHARED_OF_HOPPER - 5 * 1024);
+                    }
+                }
+            }
+        }
+        assertThat(possible).isGreaterThan(100);
     }
 
     @Test
@@ -154,7 +229,6 @@ class LayersTest {
         assertThat(attention(1024, 16, 64, Format.BF16)).isNotNull();
         assertThat(attention(1024, 16, 64, Format.F32)).as("16 clusters of large blocks are more than run at once").isNull();
         assertThat(attention(1280, 20, 64, Format.BF16)).as("wider than the lanes of eight blocks").isNull();
-        assertThat(attention(768, 12, 64, Format.Q8_0)).isNull();
         assertThat(H200.layers().mlp(matrix(3072, 768, Format.BF16), matrix(768, 3072, Format.BF16), false).parts()).isEqualTo(16);
         assertThat(H200.layers().mlp(matrix(3072, 768, Format.F32), matrix(768, 3072, Format.F32), false).parts()).isEqualTo(12);
         assertThat(H200.layers().mlp(matrix(16384, 1024, Format.BF16), matrix(1024, 16384, Format.BF16), false)).isNull();

@@ -17,8 +17,16 @@ public final class KitModels {
 
     /** Learned positions, layer norms, biases, GELU. */
     public static GraphOf.Built gpt(WeightFormat format) {
+        return gpt(format, 96, 3, 0.1767767f, 256);
+    }
+
+    /** The same with heads of 64 and a stream of whole tiles of 128, which devices may cut matrices into. */
+    public static GraphOf.Built gptOfTiles(WeightFormat format) {
+        return gpt(format, 256, 4, 0.125f, 320);
+    }
+
+    private static GraphOf.Built gpt(WeightFormat format, int hidden, int heads, float scale, int mlp) {
         GraphOf g = new GraphOf(21);
-        int hidden = 96;
         Value tokens = g.add("embed.tokens", new Op.Embed(Index.TOKEN, g.matrix(GraphOf.VOCABULARY, hidden, WeightFormat.F32), 0));
         Value positions = g.add("embed.positions", new Op.Embed(Index.POSITION, g.matrix(120, hidden, WeightFormat.F32), 0));
         Value x = g.add("embed", new Op.Add(), tokens, positions);
@@ -28,12 +36,12 @@ public final class KitModels {
             Value q = g.add(layer + "attn.q", g.linear(hidden, hidden, format, true), h);
             Value k = g.add(layer + "attn.k", g.linear(hidden, hidden, format, true), h);
             Value v = g.add(layer + "attn.v", g.linear(hidden, hidden, format, true), h);
-            Value a = g.add(layer + "attn.attention", new Op.Attention(n, 3, 3, 32, 0.1767767f, true, 0), q, k, v);
+            Value a = g.add(layer + "attn.attention", new Op.Attention(n, heads, heads, hidden / heads, scale, true, 0), q, k, v);
             x = g.add(layer + "attn.add", new Op.Add(), g.add(layer + "attn.o", g.linear(hidden, hidden, format, true), a), x);
             h = g.add(layer + "mlp.norm", g.norm(NormKind.LAYER, hidden), x);
-            h = g.add(layer + "mlp.up", g.linear(256, hidden, format, true), h);
+            h = g.add(layer + "mlp.up", g.linear(mlp, hidden, format, true), h);
             h = g.add(layer + "mlp.act", new Op.Activation(Act.GELU_TANH), h);
-            x = g.add(layer + "mlp.add", new Op.Add(), x, g.add(layer + "mlp.down", g.linear(hidden, 256, format, true), h));
+            x = g.add(layer + "mlp.add", new Op.Add(), x, g.add(layer + "mlp.down", g.linear(hidden, mlp, format, true), h));
         }
         x = g.add("select", new Op.Select(), x);
         x = g.add("final_norm", g.norm(NormKind.LAYER, hidden), x);
@@ -42,26 +50,34 @@ public final class KitModels {
 
     /** Rotary positions, grouped heads, q/k norms, gated SiLU. */
     public static GraphOf.Built llama(WeightFormat format) {
+        return llama(format, 64, 32, 0.1767767f, 160);
+    }
+
+    /** The same with heads of 64 and a stream of whole tiles of 128, see {@link #gptOfTiles}. */
+    public static GraphOf.Built llamaOfTiles(WeightFormat format) {
+        return llama(format, 256, 64, 0.125f, 288);
+    }
+
+    private static GraphOf.Built llama(WeightFormat format, int hidden, int dim, float scale, int mlp) {
         GraphOf g = new GraphOf(22);
-        int hidden = 64;
         RopeFrequencies f = new RopeFrequencies(10000, new RopeFrequencies.Plain());
-        Op.Rope rope = new Op.Rope(32, 32, false, f);
+        Op.Rope rope = new Op.Rope(dim, dim, false, f);
         Value x = g.add("embed.tokens", new Op.Embed(Index.TOKEN, g.matrix(GraphOf.VOCABULARY, hidden, WeightFormat.F32), 0));
         for (int n = 0; n < 2; n++) {
             String layer = "layer." + n + ".";
             Value h = g.add(layer + "attn.norm", g.norm(NormKind.RMS, hidden), x);
-            Value q = g.add(layer + "attn.q", g.linear(128, hidden, format, false), h);
-            Value k = g.add(layer + "attn.k", g.linear(64, hidden, format, false), h);
-            Value v = g.add(layer + "attn.v", g.linear(64, hidden, format, false), h);
-            q = g.add(layer + "attn.rope_q", rope, g.add(layer + "attn.norm_q", g.norm(NormKind.RMS, 32), q));
-            k = g.add(layer + "attn.rope_k", rope, g.add(layer + "attn.norm_k", g.norm(NormKind.RMS, 32), k));
-            Value a = g.add(layer + "attn.attention", new Op.Attention(n, 4, 2, 32, 0.1767767f, true, 0), q, k, v);
-            x = g.add(layer + "attn.add", new Op.Add(), x, g.add(layer + "attn.o", g.linear(hidden, 128, format, false), a));
+            Value q = g.add(layer + "attn.q", g.linear(4 * dim, hidden, format, false), h);
+            Value k = g.add(layer + "attn.k", g.linear(2 * dim, hidden, format, false), h);
+            Value v = g.add(layer + "attn.v", g.linear(2 * dim, hidden, format, false), h);
+            q = g.add(layer + "attn.rope_q", rope, g.add(layer + "attn.norm_q", g.norm(NormKind.RMS, dim), q));
+            k = g.add(layer + "attn.rope_k", rope, g.add(layer + "attn.norm_k", g.norm(NormKind.RMS, dim), k));
+            Value a = g.add(layer + "attn.attention", new Op.Attention(n, 4, 2, dim, scale, true, 0), q, k, v);
+            x = g.add(layer + "attn.add", new Op.Add(), x, g.add(layer + "attn.o", g.linear(hidden, 4 * dim, format, false), a));
             h = g.add(layer + "mlp.norm", g.norm(NormKind.RMS, hidden), x);
-            Value gate = g.add(layer + "mlp.gate", g.linear(160, hidden, format, false), h);
-            Value up = g.add(layer + "mlp.up", g.linear(160, hidden, format, false), h);
+            Value gate = g.add(layer + "mlp.gate", g.linear(mlp, hidden, format, false), h);
+            Value up = g.add(layer + "mlp.up", g.linear(mlp, hidden, format, false), h);
             h = g.add(layer + "mlp.act", new Op.Gate(Act.SILU), gate, up);
-            x = g.add(layer + "mlp.add", new Op.Add(), x, g.add(layer + "mlp.down", g.linear(hidden, 160, format, false), h));
+            x = g.add(layer + "mlp.add", new Op.Add(), x, g.add(layer + "mlp.down", g.linear(hidden, mlp, format, false), h));
         }
         x = g.add("final_norm", g.norm(NormKind.RMS, hidden), g.add("select", new Op.Select(), x));
         return g.done(g.add("lm_head", g.linear(GraphOf.VOCABULARY, hidden, format, false), x));

@@ -43,6 +43,10 @@ final class ModelCases {
                             name + " model in " + format + (fused ? ", fused" : "") + ": prompt, steps, ragged batch",
                             (executor, tolerance) -> batches(executor, build(model, format, fused, executor), 3 * tolerance.of(format))));
                 }
+                Function<WeightFormat, GraphOf.Built> tiles = m == 0 ? KitModels::gptOfTiles : KitModels::llamaOfTiles;
+                cases.add(new KitCase(
+                        name + " model of whole tiles in " + format + ": prompt, steps, ragged batch",
+                        (executor, tolerance) -> batches(executor, build(tiles, format, true, executor), 3 * tolerance.of(format))));
             }
             cases.add(new KitCase(name + ": greedy decoding gives the reference's tokens",
                     (executor, tolerance) -> decode(executor, model, Sampling.GREEDY)));

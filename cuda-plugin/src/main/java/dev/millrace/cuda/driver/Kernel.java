@@ -7,6 +7,9 @@ import jcuda.driver.JCudaDriver;
 public final class Kernel {
     private static final int DEFAULT_SHARED = 32 * 1024;
 
+    /** Kernels of whole layers, of which the next one's blocks are to fit beside those of the one before. */
+    private static final String OF_LAYERS = "layer_";
+
     private final String name;
     private final Handles.Function function;
     private int sharedLimit = DEFAULT_SHARED;
@@ -33,6 +36,13 @@ public final class Kernel {
                     "cuFuncSetAttribute",
                     name + ", " + bytes + " bytes of shared memory");
             sharedLimit = bytes;
+            if (name.startsWith(OF_LAYERS)) {
+                Status.check(
+                        JCudaDriver.cuFuncSetAttribute(
+                                function, CUfunction_attribute.CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100),
+                        "cuFuncSetAttribute",
+                        name + ", all of a multiprocessor's memory as shared memory");
+            }
         }
     }
 
