@@ -19,7 +19,7 @@ public interface Session extends AutoCloseable {
     /** The token at {@code position}, of those processed. */
     int token(int position);
 
-    /** Whether it has not been closed: a closed one is refused in any batch. */
+    /** Whether it has not been closed: {@link InputLimits} refuses a batch with a closed one. Here always true; {@link TokenSession} knows. */
     default boolean isOpen() {
         return true;
     }

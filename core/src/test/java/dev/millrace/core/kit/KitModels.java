@@ -17,15 +17,19 @@ public final class KitModels {
 
     /** Learned positions, layer norms, biases, GELU. */
     public static GraphOf.Built gpt(WeightFormat format) {
-        return gpt(format, 96, 3, 0.1767767f, 256);
+        return gpt(format, 96, 3, 256);
     }
 
     /** The same with heads of 64 and a stream of whole tiles of 128, which devices may cut matrices into. */
     public static GraphOf.Built gptOfTiles(WeightFormat format) {
-        return gpt(format, 256, 4, 0.125f, 320);
+        return gpt(format, 256, 4, 320);
     }
 
-    private static GraphOf.Built gpt(WeightFormat format, int hidden, int heads, float scale, int mlp) {
+    private static float scale(int headDim) {
+        return (float) (1 / Math.sqrt(headDim));
+    }
+
+    private static GraphOf.Built gpt(WeightFormat format, int hidden, int heads, int mlp) {
         GraphOf g = new GraphOf(21);
         Value tokens = g.add("embed.tokens", new Op.Embed(Index.TOKEN, g.matrix(GraphOf.VOCABULARY, hidden, WeightFormat.F32), 0));
         Value positions = g.add("embed.positions", new Op.Embed(Index.POSITION, g.matrix(120, hidden, WeightFormat.F32), 0));
@@ -36,7 +40,7 @@ public final class KitModels {
             Value q = g.add(layer + "attn.q", g.linear(hidden, hidden, format, true), h);
             Value k = g.add(layer + "attn.k", g.linear(hidden, hidden, format, true), h);
             Value v = g.add(layer + "attn.v", g.linear(hidden, hidden, format, true), h);
-            Value a = g.add(layer + "attn.attention", new Op.Attention(n, heads, heads, hidden / heads, scale, true, 0), q, k, v);
+            Value a = g.add(layer + "attn.attention", new Op.Attention(n, heads, heads, hidden / heads, scale(hidden / heads), true, 0), q, k, v);
             x = g.add(layer + "attn.add", new Op.Add(), g.add(layer + "attn.o", g.linear(hidden, hidden, format, true), a), x);
             h = g.add(layer + "mlp.norm", g.norm(NormKind.LAYER, hidden), x);
             h = g.add(layer + "mlp.up", g.linear(mlp, hidden, format, true), h);
@@ -50,15 +54,15 @@ public final class KitModels {
 
     /** Rotary positions, grouped heads, q/k norms, gated SiLU. */
     public static GraphOf.Built llama(WeightFormat format) {
-        return llama(format, 64, 32, 0.1767767f, 160);
+        return llama(format, 64, 32, 160);
     }
 
     /** The same with heads of 64 and a stream of whole tiles of 128, see {@link #gptOfTiles}. */
     public static GraphOf.Built llamaOfTiles(WeightFormat format) {
-        return llama(format, 256, 64, 0.125f, 288);
+        return llama(format, 256, 64, 288);
     }
 
-    private static GraphOf.Built llama(WeightFormat format, int hidden, int dim, float scale, int mlp) {
+    private static GraphOf.Built llama(WeightFormat format, int hidden, int dim, int mlp) {
         GraphOf g = new GraphOf(22);
         RopeFrequencies f = new RopeFrequencies(10000, new RopeFrequencies.Plain());
         Op.Rope rope = new Op.Rope(dim, dim, false, f);
@@ -71,7 +75,7 @@ public final class KitModels {
             Value v = g.add(layer + "attn.v", g.linear(2 * dim, hidden, format, false), h);
             q = g.add(layer + "attn.rope_q", rope, g.add(layer + "attn.norm_q", g.norm(NormKind.RMS, dim), q));
             k = g.add(layer + "attn.rope_k", rope, g.add(layer + "attn.norm_k", g.norm(NormKind.RMS, dim), k));
-            Value a = g.add(layer + "attn.attention", new Op.Attention(n, 4, 2, dim, scale, true, 0), q, k, v);
+            Value a = g.add(layer + "attn.attention", new Op.Attention(n, 4, 2, dim, scale(dim), true, 0), q, k, v);
             x = g.add(layer + "attn.add", new Op.Add(), x, g.add(layer + "attn.o", g.linear(hidden, 4 * dim, format, false), a));
             h = g.add(layer + "mlp.norm", g.norm(NormKind.RMS, hidden), x);
             Value gate = g.add(layer + "mlp.gate", g.linear(mlp, hidden, format, false), h);
