@@ -11,6 +11,9 @@ final class BoxingWatch {
     private static final int STEPS = 100;
 
     private static final long NANOS = 1_500_000_000L;
+    /** However few steps there were: so slow that they may be what is looked for. */
+    private static final long LONG_NANOS = 10_000_000_000L;
+
     private static final int LOOKS = 2;
     /**
      * Bytes a token above which it is no mere rest of code that runs too seldom to be compiled: one matrix product with
@@ -33,8 +36,9 @@ final class BoxingWatch {
         if (steps++ == 0) {
             since = now;
         }
-        looking = steps > STEPS && now - since > NANOS;
+        looking = now - since > (steps > STEPS ? NANOS : LONG_NANOS);
         if (looking) {
+            ColdStart.watch();
             before = allocated();
         }
     }
@@ -47,6 +51,9 @@ final class BoxingWatch {
         long bytes = allocated() - before;
         looking = false;
         steps = 0;
+        if (ColdStart.wasPlain()) {
+            return; // a step without kernels says nothing of them
+        }
         looks = bytes > MANY ? looks + 1 : LOOKS;
         if (looks == LOOKS && bytes > MANY) {
             PerformanceCliff.BOXED_VECTORS.say("cpu-simd allocates " + bytes + " bytes a token: the JVM keeps vectors"

@@ -33,6 +33,9 @@ public final class ColdStart {
     private static final ArrayDeque<ColdStart> WAITING = new ArrayDeque<>();
     private static boolean working;
 
+    /** Whether anyone was sent to plain loops; written by whoever is, without order. */
+    private static boolean plain;
+
     private final long nanos;
     private final Runnable work;
     private volatile boolean over;
@@ -61,10 +64,21 @@ public final class ColdStart {
         if (over) {
             return false;
         }
+        plain = true;
         if (!asked && SPENT.addAndGet(operations) > PATIENCE_OPERATIONS) {
             warmUp();
         }
         return true;
+    }
+
+    /** Begins a step of which {@link #wasPlain} then tells. */
+    static void watch() {
+        plain = false;
+    }
+
+    /** Whether plain loops have done any of the work since {@link #watch}. */
+    static boolean wasPlain() {
+        return plain;
     }
 
     /** Has the kernels run in the background until they are fast. */
@@ -109,6 +123,11 @@ public final class ColdStart {
                 work.run();
                 now = System.nanoTime();
                 fast = now - before < nanos ? fast + 1 : 0;
+            }
+            if (fast < STEADY) {
+                PerformanceCliff.SLOW_KERNELS.say("cpu-simd's kernels are not fast after " + PATIENCE_NANOS / 1_000_000_000
+                        + " s of running them: other processes take the cores, or options keep the JVM from compiling"
+                        + " (leave out -XX:TieredStopAtLevel, -XX:UseAVX, -XX:-Inline)");
             }
         } finally {
             over = true;

@@ -1,5 +1,6 @@
 package dev.millrace.cpu;
 
+import dev.millrace.core.MillraceException;
 import dev.millrace.core.executor.CompileOptions;
 import dev.millrace.core.executor.Device;
 import dev.millrace.core.executor.Executor;
@@ -21,12 +22,19 @@ import java.util.stream.Collectors;
 
 /** This machine's cores, through the Vector API. */
 final class CpuExecutor implements Executor {
+    /** More than any machine has cores; beyond, threads and their memory are all that such a number gives. */
+    private static final int MOST_WORKERS = 1024;
+
     private final WorkerPool pool;
     private final Device device;
 
     CpuExecutor(ExecutorOptions options) {
         int cores = Machine.cores();
         int workers = options.threads() == 0 ? cores : options.threads();
+        if (workers > MOST_WORKERS) {
+            throw new MillraceException(CpuProvider.NAME + " has at most " + MOST_WORKERS + " workers, not " + workers
+                    + ": use --threads " + cores);
+        }
         PerformanceCliff.check(workers, cores);
         this.pool = new WorkerPool(workers);
         // linking its system calls takes 20 ms of a start: while others prepare what is to be compiled

@@ -18,6 +18,20 @@ final class Machine {
         return field(lines("/proc/cpuinfo"), "model name", System.getProperty("os.arch"));
     }
 
+    /** Bits of the widest vectors that this processor has and C2 has instructions for; 0 when unknown. */
+    static int vectorBits() {
+        return vectorBits(field(lines("/proc/cpuinfo"), "flags", ""));
+    }
+
+    /** The same from the flags of an x86 processor, parted by blanks. */
+    static int vectorBits(String flags) {
+        Set<String> has = new HashSet<>(List.of(flags.split(" +")));
+        if (has.containsAll(List.of("avx512f", "avx512cd", "avx512dq", "avx512bw", "avx512vl"))) {
+            return 512;
+        }
+        return has.contains("avx2") ? 256 : 0;
+    }
+
     /** Memory in all; 0 when unknown. */
     static long memoryBytes() {
         return kibibytes("MemTotal");

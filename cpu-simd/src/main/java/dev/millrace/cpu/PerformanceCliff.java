@@ -10,6 +10,8 @@ enum PerformanceCliff {
     NARROW_VECTORS,
     /** Without the optimizing compiler every vector is an object and every lane a loop. */
     NO_OPTIMIZING_COMPILER,
+    /** Kernels were run for seconds and are not compiled, or not well. */
+    SLOW_KERNELS,
     /** Decoding allocates: the compiler keeps vectors as objects. */
     BOXED_VECTORS,
     /** More workers than cores: they wait for each other at every barrier. */
@@ -20,9 +22,9 @@ enum PerformanceCliff {
 
     /** Looks for every cliff that can be seen without measuring. */
     static void check(int workers, int cores) {
-        if (Lanes.BITS < Lanes.PREFERRED_BITS) {
-            NARROW_VECTORS.say("cpu-simd uses " + Lanes.BITS + "-bit vectors, the machine has " + Lanes.PREFERRED_BITS
-                    + "-bit ones: leave out -D" + Lanes.PROPERTY);
+        String narrow = narrow(Lanes.BITS, Lanes.PREFERRED_BITS, Machine.vectorBits());
+        if (narrow != null) {
+            NARROW_VECTORS.say(narrow);
         }
         String reason = compilerMissing(System.getProperty("java.vm.info", ""));
         if (reason != null) {
@@ -32,6 +34,26 @@ enum PerformanceCliff {
             TOO_MANY_WORKERS.say(
                     workers + " workers on " + cores + " cores wait for each other: use --threads " + cores);
         }
+    }
+
+    /**
+     * What to do about vectors that are narrower than they could be; null when they are not.
+     *
+     * @param used bits that kernels use
+     * @param offered bits that the JVM prefers
+     * @param processor bits that the processor has; 0 when unknown
+     */
+    static String narrow(int used, int offered, int processor) {
+        if (used < offered) {
+            return "cpu-simd uses " + used + "-bit vectors, the machine has " + offered + "-bit ones: leave out -D"
+                    + Lanes.PROPERTY;
+        }
+        if (used < processor) {
+            return "cpu-simd uses " + used + "-bit vectors, as the JVM offers them, the processor has " + processor
+                    + "-bit ones: leave out -XX:UseAVX and -XX:MaxVectorSize"
+                    + (processor == 512 ? ", or give -XX:UseAVX=3" : "");
+        }
+        return null;
     }
 
     /** Why C2 does not run, from what the JVM says of itself; null when it does. */

@@ -26,6 +26,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.DisabledIfSystemProperty;
 
 class CpuProviderTest {
     /** Run in a JVM of its own. */
@@ -138,11 +139,52 @@ class CpuProviderTest {
     }
 
     @Test
+    void vectorsNarrowerThanTheProcessorsAreSaidWhoeverNarrowedThem() throws Exception {
+        String flags = "fpu avx avx2 avx512f avx512dq avx512cd avx512bw avx512vl";
+        assertThat(Machine.vectorBits(flags)).isEqualTo(512);
+        assertThat(Machine.vectorBits("fpu avx avx2 avx512f")).isEqualTo(256);
+        assertThat(Machine.vectorBits("")).isZero();
+        assertThat(PerformanceCliff.narrow(128, 512, 512)).contains(Lanes.PROPERTY);
+        assertThat(PerformanceCliff.narrow(256, 256, 512)).contains("-XX:UseAVX=3");
+        assertThat(PerformanceCliff.narrow(128, 128, 256)).contains("-XX:MaxVectorSize");
+        assertThat(PerformanceCliff.narrow(256, 256, 256)).isNull();
+        assertThat(PerformanceCliff.narrow(128, 128, 0)).isNull();
+        if (Machine.vectorBits() > 128) {
+            String said = run(
+                    List.of(
+                            "--add-modules=jdk.incubator.vector",
+                            "--enable-native-access=ALL-UNNAMED",
+                            "-XX:MaxVectorSize=16"),
+                    "open");
+            assertThat(said.split("as the JVM offers them", -1)).as(said).hasSize(2);
+        }
+    }
+
+    @Test
+    @DisabledIfSystemProperty(named = Lanes.PROPERTY, matches = ".+", disabledReason = "the JVM it starts is the same again")
+    void kernelsThatStayUncompiledAreSaidThoughPlainLoopsStandInForThem() throws Exception {
+        String slow = "kernels are not fast";
+        String said = run(
+                Decode.class,
+                List.of(
+                        "--add-modules=jdk.incubator.vector",
+                        "--enable-native-access=ALL-UNNAMED",
+                        "-Dmillrace.cpu.coldstart=true",
+                        "-XX:TieredStopAtLevel=3"),
+                slow);
+        assertThat(said.split(slow, -1)).as(said).hasSize(2);
+    }
+
+    @Test
     void optionsItCannotHonourAreRefused() {
         CpuProvider provider = new CpuProvider();
         assertThatThrownBy(() -> provider.open(1, ExecutorOptions.DEFAULT)).isInstanceOf(MillraceException.class);
         ExecutorOptions tf32 = new ExecutorOptions(0, ExecutorOptions.Math.TF32);
         assertThatThrownBy(() -> provider.open(0, tf32)).hasMessageContaining("TF32");
+        ExecutorOptions crowd = new ExecutorOptions(1025, ExecutorOptions.Math.F32);
+        assertThatThrownBy(() -> provider.open(0, crowd))
+                .isInstanceOf(MillraceException.class)
+                .hasMessageContaining("at most 1024");
     }
 
     @Test

@@ -13,7 +13,7 @@ import dev.millrace.models.cli.ModelOptions;
 import dev.millrace.models.cli.OutputOptions;
 import dev.millrace.models.cli.Progress;
 import dev.millrace.models.cli.Run;
-import java.io.IOException;
+import dev.millrace.models.cli.UsageException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -69,9 +69,12 @@ final class ProfileCommand extends CliCommand {
     private Path trace;
 
     @Override
-    protected int run() throws IOException {
+    protected int run() {
         try (Run run = Run.open(modelOptions, deviceOptions, this::say, this::check)) {
             int at = position != null ? position : run.model().config().encoder() ? 0 : 128;
+            if (prompt == 0 && at == 0) {
+                throw new UsageException("nothing to profile: -p and -n are both 0");
+            }
             List<Phase> phases = new ArrayList<>();
             try (Progress progress = Progress.of("profile", (prompt > 0 ? 1 : 0) + (at > 0 ? 1 : 0));
                     Roofs roofs = new Roofs(run.executor())) {

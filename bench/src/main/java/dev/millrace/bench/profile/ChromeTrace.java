@@ -2,6 +2,7 @@ package dev.millrace.bench.profile;
 
 import dev.millrace.bench.profile.StepRecorder.Event;
 import dev.millrace.bench.profile.StepRecorder.Step;
+import dev.millrace.core.MillraceException;
 import dev.millrace.core.profile.OpGroup;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -20,8 +21,12 @@ import tools.jackson.databind.json.JsonMapper;
 public final class ChromeTrace {
     private ChromeTrace() {}
 
-    /** Writes {@code steps} to {@code file}, time 0 at the first of them. */
-    public static void write(Path file, String process, List<Step> steps) throws IOException {
+    /**
+     * Writes {@code steps} to {@code file}, time 0 at the first of them.
+     *
+     * @throws MillraceException when the file cannot be written
+     */
+    public static void write(Path file, String process, List<Step> steps) {
         long zero = steps.stream()
                 .flatMap(s -> s.events().stream())
                 .mapToLong(Event::startNanos)
@@ -37,7 +42,11 @@ public final class ChromeTrace {
             }
         }
         lanes.forEach((lane, id) -> events.add(name("thread_name", id, lane)));
-        Files.writeString(file, JsonMapper.shared().writeValueAsString(Map.of("traceEvents", events)));
+        try {
+            Files.writeString(file, JsonMapper.shared().writeValueAsString(Map.of("traceEvents", events)));
+        } catch (IOException e) {
+            throw new MillraceException("the trace cannot be written to " + file + ": " + e + "; choose another --trace", e);
+        }
     }
 
     private static Map<String, Object> name(String what, int thread, String name) {

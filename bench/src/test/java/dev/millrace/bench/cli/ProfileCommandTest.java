@@ -37,6 +37,8 @@ import jdk.jfr.consumer.RecordedEvent;
 import jdk.jfr.consumer.RecordingFile;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import tools.jackson.databind.JsonNode;
 import tools.jackson.databind.json.JsonMapper;
 
@@ -110,6 +112,18 @@ class ProfileCommandTest {
             assertThat(event.getString("group")).isEqualTo("MATMUL");
             assertThat(event.getDouble("micros")).isPositive();
         });
+    }
+
+    @ParameterizedTest
+    @CsvSource({
+        "2, nothing to profile, -p 0 -n 0",
+        "1, the trace cannot be written to /nowhere/t.json, -p 1 -n 0 -r 1 --trace /nowhere/t.json"
+    })
+    void whatGivesNothingIsRefusedInOneLine(int exit, String says, String line) {
+        StringWriter err = new StringWriter();
+        String[] args = ("profile -e reference " + line).split(" ");
+        assertThat(Main.run(args, new PrintWriter(new StringWriter()), new PrintWriter(err))).as(err.toString()).isEqualTo(exit);
+        assertThat(err.toString().lines().filter(l -> l.startsWith("millrace: "))).singleElement().asString().contains(says);
     }
 
     private String profile(String... more) throws IOException {

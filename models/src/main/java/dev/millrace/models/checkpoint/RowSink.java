@@ -36,6 +36,10 @@ final class RowSink {
             if (Files.isDirectory(path)) {
                 throw new MillraceException(path + " is a directory where a file is to be written");
             }
+            if (Files.exists(path) && !Files.isRegularFile(path)) {
+                // the move would put a file in place of the device or pipe
+                throw new MillraceException(path + " is no regular file: name a new file");
+            }
             try (FileChannel channel = FileChannel.open(
                     part, StandardOpenOption.CREATE, StandardOpenOption.TRUNCATE_EXISTING, StandardOpenOption.WRITE)) {
                 content.write(new RowSink(channel));

@@ -76,6 +76,11 @@ public final class Main implements Runnable {
         line.setExecutionExceptionHandler(Main::failed);
         try {
             return line.execute(args);
+        } catch (OutOfMemoryError e) {
+            out.flush();
+            err.println(NAME + ": not enough memory: " + oneLine(e.getMessage())
+                    + "; ask for less, or give Java more (MILLRACE_OPTS=-Xmx4g)");
+            return ExitCode.SOFTWARE;
         } finally {
             out.flush();
             err.flush();

@@ -22,6 +22,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -63,6 +65,13 @@ class SafetensorsTest {
             assertThatThrownBy(() -> read.tensor("matrix").ints()).hasMessageContaining("F32");
         }
         assertThat(temp.resolve("all.safetensors.part")).doesNotExist();
+    }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    void aDeviceIsNotReplacedByAFile() {
+        assertThatThrownBy(() -> new SafetensorsWriter().write(Path.of("/dev/null"))).hasMessageContaining("no regular file");
+        assertThat(Files.isRegularFile(Path.of("/dev/null"))).isFalse();
     }
 
     @Test
