@@ -10,6 +10,7 @@
 #include <cstring>
 #include <functional>
 #include <string>
+#include <type_traits>
 #include <vector>
 #include "launch.h"
 
@@ -87,10 +88,9 @@ extern bool pdl;
 // Launches with programmatic dependent launch, as the decode path does.
 template <class A> void launch(void (*kernel)(A), Launch l, const A& a) {
     static const char* carve = getenv("CARVE"); // percent of an SM's memory that is shared memory and not L1
-    if (carve) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributePreferredSharedMemoryCarveout, atoi(carve)));
-    if (l.cluster > 1 && l.block == 256 && l.shared > 64 * 1024) { // kernels of layers: the next launch's block fits beside
-        CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributePreferredSharedMemoryCarveout, 100));
-    }
+    // layer_attention_*, layer_mlp_*, as the Java side's LayerRules has it: the next launch's blocks fit beside
+    const bool allShared = std::is_same_v<A, LayerAttentionArgs> || std::is_same_v<A, LayerMlpArgs>;
+    if (carve || allShared) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributePreferredSharedMemoryCarveout, carve ? atoi(carve) : 100));
     if (l.shared > 32 * 1024) CU(cudaFuncSetAttribute((const void*)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)l.shared));
     cudaLaunchConfig_t c = {};
     c.gridDim = l.grid, c.blockDim = dim3(l.block), c.dynamicSmemBytes = l.shared, c.stream = stream;

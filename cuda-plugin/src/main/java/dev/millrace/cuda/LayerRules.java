@@ -105,7 +105,7 @@ final class LayerRules {
         int floats = width + 4 * dim + rows + 2 * WARPS * (dim + 2);
         int shared = weights + 2 * chunk * dim * kv.bytes() + Float.BYTES * floats;
         boolean room = shared <= sharedLimit - OTHER_SHARED && op.heads() <= (large(shared) ? clusters / 2 : clusters);
-        return room ? new Attention(geometry(op.heads(), shared), chunk, "") : null;
+        return room ? new Attention(geometry(op.heads(), BLOCKS, shared), chunk, "") : null;
     }
 
     /**
@@ -137,7 +137,7 @@ final class LayerRules {
             int shared = weights + Float.BYTES * (up.columns() + units + rows);
             int count = Math.ceilDiv(hidden, units);
             if (large ? shared <= sharedLimit - OTHER_SHARED : !large(shared)) {
-                return new Mlp(geometry(count, shared), units);
+                return new Mlp(geometry(count, BLOCKS, shared), units);
             }
         }
         return null;
@@ -165,7 +165,8 @@ final class LayerRules {
         return shared > sharedLimit / 2 - OTHER_SHARED;
     }
 
-    private static Geometry geometry(int count, int shared) {
-        return new Geometry(count, 1, BLOCKS, THREADS, shared, BLOCKS);
+    /** So many clusters of so many blocks. */
+    static Geometry geometry(int count, int blocks, int shared) {
+        return new Geometry(count, 1, blocks, THREADS, shared, blocks, true);
     }
 }

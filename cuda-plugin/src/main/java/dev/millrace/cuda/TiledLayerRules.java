@@ -143,6 +143,6 @@ final class TiledLayerRules {
     }
 
     private static Geometry geometry(int count, Cut cut, int shared) {
-        return new Geometry(count, 1, cut.blocks, THREADS, shared, cut.blocks);
+        return LayerRules.geometry(count, cut.blocks, shared);
     }
 }

@@ -12,6 +12,7 @@ import dev.millrace.core.graph.pass.Fusion;
 import dev.millrace.core.kit.GraphOf;
 import dev.millrace.core.kit.KitModels;
 import dev.millrace.core.tensor.WeightFormat;
+import dev.millrace.cuda.driver.Geometry;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.stream.Stream;
@@ -60,7 +61,8 @@ class LayersTest {
     @ParameterizedTest
     @EnumSource(names = {"F32", "F16", "BF16"})
     void everyLayerOfAModelOfPlainFormatsIsTwoLaunches(WeightFormat format) {
-        everyLayerIsTwoLaunches(List.of(KitModels.gpt(format), KitModels.llama(format)));
+        everyLayerIsTwoLaunches(List.of(
+                KitModels.gpt(format), KitModels.llama(format), KitModels.gptSmall(format), KitModels.llamaSmall(format)));
     }
 
     @ParameterizedTest
@@ -84,6 +86,10 @@ class LayersTest {
                     .containsExactly(a.attention().node(), a.o().node()));
             assertThat(mlps).allSatisfy(m -> assertThat(m.later().stream().filter(Emission.Done::marked).map(Emission.Done::node))
                     .containsExactly(m.down().node()));
+            assertThat(Stream.concat(
+                            attentions.stream().map(a -> a.rule().geometry()), mlps.stream().map(m -> m.rule().geometry())))
+                    .as("blocks of one launch leave room for those of the next")
+                    .allMatch(Geometry::allShared);
             assertThat(only(AttentionStep.class, fused)).isEmpty();
             assertThat(only(LinearStep.class, fused)).as("the head").hasSize(1);
             assertThat(fused.stream().flatMap(LayersTest::nodes).toList())

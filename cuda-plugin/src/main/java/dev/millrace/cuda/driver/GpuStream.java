@@ -60,7 +60,7 @@ public final class GpuStream implements AutoCloseable {
         if (g.cluster() > 1) {
             throw new IllegalArgumentException(kernel.name() + ": clusters take a dependent launch");
         }
-        kernel.allowShared(g.sharedBytes());
+        kernel.prepare(g);
         long start = now();
         int code = JCudaDriver.cuLaunchKernel(
                 kernel.function(),
@@ -86,7 +86,7 @@ public final class GpuStream implements AutoCloseable {
             launch(kernel, g);
             return;
         }
-        kernel.allowShared(g.sharedBytes());
+        kernel.prepare(g);
         long start = now();
         int code = launchEx.launch(kernel.function().address(), g, arguments.pointers());
         called("cuLaunchKernelEx", start);

@@ -7,12 +7,10 @@ import jcuda.driver.JCudaDriver;
 public final class Kernel {
     private static final int DEFAULT_SHARED = 32 * 1024;
 
-    /** Kernels of whole layers, of which the next one's blocks are to fit beside those of the one before. */
-    private static final String OF_LAYERS = "layer_";
-
     private final String name;
     private final Handles.Function function;
     private int sharedLimit = DEFAULT_SHARED;
+    private boolean allShared;
 
     Kernel(String name, Handles.Function function) {
         this.name = name;
@@ -27,23 +25,21 @@ public final class Kernel {
         return function;
     }
 
-    /** Lets a block have that much dynamic shared memory: beyond 48 KiB, with what the kernel declares itself, it must be allowed. */
-    void allowShared(int bytes) {
-        if (bytes > sharedLimit) {
-            Status.check(
-                    JCudaDriver.cuFuncSetAttribute(
-                            function, CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes),
-                    "cuFuncSetAttribute",
-                    name + ", " + bytes + " bytes of shared memory");
-            sharedLimit = bytes;
-            if (name.startsWith(OF_LAYERS)) {
-                Status.check(
-                        JCudaDriver.cuFuncSetAttribute(
-                                function, CUfunction_attribute.CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100),
-                        "cuFuncSetAttribute",
-                        name + ", all of a multiprocessor's memory as shared memory");
-            }
+    /** Lets a block have its dynamic shared memory, which beyond 48 KiB, with what the kernel declares itself, must be allowed. */
+    void prepare(Geometry g) {
+        if (g.sharedBytes() > sharedLimit) {
+            set(CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, g.sharedBytes(), " bytes of shared memory");
+            sharedLimit = g.sharedBytes();
         }
+        if (g.allShared() && !allShared) {
+            set(CUfunction_attribute.CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT, 100, "% of a multiprocessor's memory shared");
+            allShared = true;
+        }
+    }
+
+    private void set(int attribute, int value, String what) {
+        Status.check(
+                JCudaDriver.cuFuncSetAttribute(function, attribute, value), "cuFuncSetAttribute", name + ", " + value + what);
     }
 
     /** How many clusters of a launch the device runs at once; 0 where the driver cannot say. */
