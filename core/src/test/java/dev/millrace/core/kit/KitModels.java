@@ -25,6 +25,11 @@ public final class KitModels {
         return gpt(format, 256, 4, 320);
     }
 
+    /** The same with two heads and few hidden units: for what takes many steps, under tools that slow a step down to seconds, too. */
+    public static GraphOf.Built gptSmall(WeightFormat format) {
+        return gpt(format, 64, 2, 16);
+    }
+
     private static float scale(int headDim) {
         return (float) (1 / Math.sqrt(headDim));
     }
@@ -54,15 +59,20 @@ public final class KitModels {
 
     /** Rotary positions, grouped heads, q/k norms, gated SiLU. */
     public static GraphOf.Built llama(WeightFormat format) {
-        return llama(format, 64, 32, 160);
+        return llama(format, 64, 4, 32, 160);
     }
 
     /** The same with heads of 64 and a stream of whole tiles of 128, see {@link #gptOfTiles}. */
     public static GraphOf.Built llamaOfTiles(WeightFormat format) {
-        return llama(format, 256, 64, 288);
+        return llama(format, 256, 4, 64, 288);
     }
 
-    private static GraphOf.Built llama(WeightFormat format, int hidden, int dim, int mlp) {
+    /** The same with two heads and few hidden units, see {@link #gptSmall}. */
+    public static GraphOf.Built llamaSmall(WeightFormat format) {
+        return llama(format, 64, 2, 32, 16);
+    }
+
+    private static GraphOf.Built llama(WeightFormat format, int hidden, int heads, int dim, int mlp) {
         GraphOf g = new GraphOf(22);
         RopeFrequencies f = new RopeFrequencies(10000, new RopeFrequencies.Plain());
         Op.Rope rope = new Op.Rope(dim, dim, false, f);
@@ -70,13 +80,13 @@ public final class KitModels {
         for (int n = 0; n < 2; n++) {
             String layer = "layer." + n + ".";
             Value h = g.add(layer + "attn.norm", g.norm(NormKind.RMS, hidden), x);
-            Value q = g.add(layer + "attn.q", g.linear(4 * dim, hidden, format, false), h);
-            Value k = g.add(layer + "attn.k", g.linear(2 * dim, hidden, format, false), h);
-            Value v = g.add(layer + "attn.v", g.linear(2 * dim, hidden, format, false), h);
+            Value q = g.add(layer + "attn.q", g.linear(heads * dim, hidden, format, false), h);
+            Value k = g.add(layer + "attn.k", g.linear(heads / 2 * dim, hidden, format, false), h);
+            Value v = g.add(layer + "attn.v", g.linear(heads / 2 * dim, hidden, format, false), h);
             q = g.add(layer + "attn.rope_q", rope, g.add(layer + "attn.norm_q", g.norm(NormKind.RMS, dim), q));
             k = g.add(layer + "attn.rope_k", rope, g.add(layer + "attn.norm_k", g.norm(NormKind.RMS, dim), k));
-            Value a = g.add(layer + "attn.attention", new Op.Attention(n, 4, 2, dim, scale(dim), true, 0), q, k, v);
-            x = g.add(layer + "attn.add", new Op.Add(), x, g.add(layer + "attn.o", g.linear(hidden, 4 * dim, format, false), a));
+            Value a = g.add(layer + "attn.attention", new Op.Attention(n, heads, heads / 2, dim, scale(dim), true, 0), q, k, v);
+            x = g.add(layer + "attn.add", new Op.Add(), x, g.add(layer + "attn.o", g.linear(hidden, heads * dim, format, false), a));
             h = g.add(layer + "mlp.norm", g.norm(NormKind.RMS, hidden), x);
             Value gate = g.add(layer + "mlp.gate", g.linear(mlp, hidden, format, false), h);
             Value up = g.add(layer + "mlp.up", g.linear(mlp, hidden, format, false), h);

@@ -27,45 +27,62 @@ import java.util.function.Function;
 
 /** Whole models: sessions, batches, decoding, refusals, observation. */
 final class ModelCases {
-    private static final List<Function<WeightFormat, GraphOf.Built>> MODELS =
-            List.of(KitModels::gpt, KitModels::llama);
+    private static final List<Style> STYLES = List.of(
+            new Style("GPT", KitModels::gpt, KitModels::gptOfTiles, KitModels::gptSmall),
+            new Style("Llama", KitModels::llama, KitModels::llamaOfTiles, KitModels::llamaSmall));
 
     private ModelCases() {}
 
+    /**
+     * A kind of model in its sizes.
+     *
+     * @param small of what asks about steps and not about products
+     */
+    private record Style(
+            String name,
+            Function<WeightFormat, GraphOf.Built> usual,
+            Function<WeightFormat, GraphOf.Built> ofTiles,
+            Function<WeightFormat, GraphOf.Built> small) {
+        GraphOf.Built small(Executor executor) {
+            return KitModels.fused(small.apply(F32), executor);
+        }
+    }
+
     static List<KitCase> all() {
         List<KitCase> cases = new ArrayList<>();
-        for (int m = 0; m < MODELS.size(); m++) {
-            Function<WeightFormat, GraphOf.Built> model = MODELS.get(m);
-            String name = m == 0 ? "GPT" : "Llama";
+        for (Style style : STYLES) {
+            String name = style.name;
             for (WeightFormat format : LinearCases.FORMATS) {
                 for (boolean fused : new boolean[] {false, true}) {
                     cases.add(new KitCase(
                             name + " model in " + format + (fused ? ", fused" : "") + ": prompt, steps, ragged batch",
-                            (executor, tolerance) -> batches(executor, build(model, format, fused, executor), 3 * tolerance.of(format))));
+                            (executor, tolerance) -> batches(
+                                    executor, build(style.usual, format, fused, executor), 3 * tolerance.of(format))));
                 }
-                Function<WeightFormat, GraphOf.Built> tiles = m == 0 ? KitModels::gptOfTiles : KitModels::llamaOfTiles;
                 cases.add(new KitCase(
                         name + " model of whole tiles in " + format + ": prompt, steps, ragged batch",
-                        (executor, tolerance) -> batches(executor, build(tiles, format, true, executor), 3 * tolerance.of(format))));
+                        (executor, tolerance) -> batches(
+                                executor, build(style.ofTiles, format, true, executor), 3 * tolerance.of(format))));
             }
             cases.add(new KitCase(name + ": greedy decoding gives the reference's tokens",
-                    (executor, tolerance) -> decode(executor, model, Sampling.GREEDY)));
+                    (executor, tolerance) -> decode(executor, style.small(executor), Sampling.GREEDY)));
             cases.add(new KitCase(name + ": decoding with a seed gives the reference's tokens", (executor, tolerance) -> {
-                decode(executor, model, new Sampling(1.1f, 0.8f, 40, 0.95f, 0, 7));
-                decode(executor, model, new Sampling(1, 1, 0, 1, 0, -5));
-                decode(executor, model, new Sampling(1.3f, 1.5f, 0, 0.7f, 0, 99));
-                decode(executor, model, new Sampling(1, 0.7f, 5, 1, 0.1f, 123456789012345L));
+                GraphOf.Built unfused = style.small.apply(F32); // op by op: what is drawn depends on the logits alone
+                decode(executor, unfused, new Sampling(1.1f, 0.8f, 40, 0.95f, 0, 7));
+                decode(executor, unfused, new Sampling(1, 1, 0, 1, 0, -5));
+                decode(executor, unfused, new Sampling(1.3f, 1.5f, 0, 0.7f, 0, 99));
+                decode(executor, unfused, new Sampling(1, 0.7f, 5, 1, 0.1f, 123456789012345L));
             }));
             cases.add(new KitCase(name + ": a prompt cut into chunks gives the same logits",
-                    (executor, tolerance) -> chunks(executor, model)));
+                    (executor, tolerance) -> chunks(executor, style.small(executor))));
             cases.add(new KitCase(name + ": rows that stay on the device count as computed",
-                    (executor, tolerance) -> kept(executor, model)));
+                    (executor, tolerance) -> kept(executor, style.small(executor))));
             cases.add(new KitCase(name + ": decoding stops when told, at the limit and at the capacity",
-                    (executor, tolerance) -> stops(executor, model)));
+                    (executor, tolerance) -> stops(executor, style.small(executor))));
             cases.add(new KitCase(name + ": a wrong batch is refused and changes nothing",
-                    (executor, tolerance) -> refusals(executor, model)));
+                    (executor, tolerance) -> refusals(executor, style.small(executor))));
             cases.add(new KitCase(name + ": observed, every node reports its time and the result is the same",
-                    (executor, tolerance) -> observed(executor, model)));
+                    (executor, tolerance) -> observed(executor, style.small(executor))));
         }
         return cases;
     }
@@ -106,13 +123,14 @@ final class ModelCases {
         }
     }
 
-    private static void decode(Executor executor, Function<WeightFormat, GraphOf.Built> model, Sampling sampling) {
-        try (Trial trial = new Trial(executor, build(model, F32, true, executor))) {
+    /** Two prompts, after each of which the steps pass a multiple of 32 positions: 25 to 34, and 59 to 68. */
+    private static void decode(Executor executor, GraphOf.Built built, Sampling sampling) {
+        try (Trial trial = new Trial(executor, built)) {
             Pair pair = trial.session(80, KvFormat.F32);
-            int[] prompt = Trial.tokens(9, new Random(33));
+            int[] prompt = Trial.tokens(25, new Random(33));
             for (int round = 0; round < 2; round++) {
-                List<Integer> want = collect(pair.expected(), prompt, sampling, 24);
-                List<Integer> have = collect(pair.found(), prompt, sampling, 24);
+                List<Integer> want = collect(pair.expected(), prompt, sampling, 10);
+                List<Integer> have = collect(pair.found(), prompt, sampling, 10);
                 equal("sampled tokens", want, have);
                 equal("position", pair.expected().position(), pair.found().position());
                 equal("tokens of the session", tokens(pair.expected()), tokens(pair.found()));
@@ -134,65 +152,76 @@ final class ModelCases {
         return tokens;
     }
 
-    private static void chunks(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
-        GraphOf.Built built = build(model, F32, true, executor);
+    private static void chunks(Executor executor, GraphOf.Built built) {
         int[] prompt = Trial.tokens(61, new Random(34));
-        float[] whole = logits(executor, built, new CompileOptions(64), prompt);
-        for (int size : new int[] {1, 7, 60}) {
-            Trial.compare(whole, logits(executor, built, new CompileOptions(size), prompt), 1e-5);
-        }
+        float[] whole = logits(executor, built, 64, prompt);
+        Trial.compare(whole, logits(executor, built, 60, prompt), 1e-5);
+        int[] first = Arrays.copyOf(prompt, 20);
+        int[] rest = Arrays.copyOfRange(prompt, 20, prompt.length);
+        Trial.compare(whole, logits(executor, built, 7, first, rest), 1e-5);
+        float[] ones = logits(executor, built, 1, Arrays.copyOf(prompt, 9));
+        Trial.compare(Arrays.copyOf(whole, ones.length), ones, 1e-5);
     }
 
-    private static void kept(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
-        GraphOf.Built built = build(model, F32, true, executor);
-        int[] prompt = Trial.tokens(23, new Random(37));
-        float[] whole = logits(executor, built, CompileOptions.DEFAULT, prompt);
-        float[] last = new float[GraphOf.VOCABULARY];
+    /** Single tokens pass a multiple of 32 positions behind 31 whose rows were left on the device. */
+    private static void kept(Executor executor, GraphOf.Built built) {
+        int[] prompt = Trial.tokens(34, new Random(37));
+        float[] whole = logits(executor, built, 0, prompt);
+        float[] last = new float[3 * GraphOf.VOCABULARY];
+        MemorySegment target = MemorySegment.ofArray(last);
         try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
                 Session session = program.newSession(prompt.length, KvFormat.F32)) {
-            program.forward(Batch.of(session, Arrays.copyOf(prompt, 22), Rows.ALL), MemorySegment.NULL);
-            equal("position after rows that stayed", 22, session.position());
-            program.forward(Batch.of(session, new int[] {prompt[22]}, Rows.LAST), MemorySegment.ofArray(last));
+            program.forward(Batch.of(session, Arrays.copyOf(prompt, 31), Rows.ALL), MemorySegment.NULL);
+            equal("position after rows that stayed", 31, session.position());
+            for (int i = 0; i < 3; i++) {
+                MemorySegment row = target.asSlice(4L * i * GraphOf.VOCABULARY);
+                program.forward(Batch.of(session, new int[] {prompt[31 + i]}, Rows.LAST), row);
+            }
         }
-        Trial.compare(Arrays.copyOfRange(whole, 22 * GraphOf.VOCABULARY, whole.length), last, 1e-5);
+        Trial.compare(Arrays.copyOfRange(whole, 31 * GraphOf.VOCABULARY, whole.length), last, 1e-5);
     }
 
-    private static float[] logits(Executor executor, GraphOf.Built built, CompileOptions options, int[] prompt) {
-        float[] out = new float[prompt.length * GraphOf.VOCABULARY];
-        try (Program program = executor.compile(built.graph(), built.weights(), options);
-                Session session = program.newSession(prompt.length, KvFormat.F32)) {
-            program.forward(Batch.of(session, prompt, Rows.ALL), MemorySegment.ofArray(out));
+    /** Every row of tokens that one session is given slice by slice; {@code chunk} as in {@link CompileOptions}. */
+    private static float[] logits(Executor executor, GraphOf.Built built, int chunk, int[]... slices) {
+        int tokens = Arrays.stream(slices).mapToInt(slice -> slice.length).sum();
+        float[] out = new float[tokens * GraphOf.VOCABULARY];
+        MemorySegment target = MemorySegment.ofArray(out);
+        try (Program program = executor.compile(built.graph(), built.weights(), new CompileOptions(chunk));
+                Session session = program.newSession(tokens, KvFormat.F32)) {
+            for (int[] slice : slices) {
+                MemorySegment rows = target.asSlice(4L * session.position() * GraphOf.VOCABULARY);
+                program.forward(Batch.of(session, slice, Rows.ALL), rows);
+            }
         }
         return out;
     }
 
-    private static void stops(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
-        try (Trial trial = new Trial(executor, build(model, F32, true, executor))) {
-            Session session = trial.session(20, KvFormat.F32).found();
+    private static void stops(Executor executor, GraphOf.Built built) {
+        try (Trial trial = new Trial(executor, built)) {
+            Session session = trial.session(13, KvFormat.F32).found();
             int[] prompt = Trial.tokens(5, new Random(35));
-            List<Integer> all = collect(session, prompt, Sampling.GREEDY, 10);
-            equal("position after 5 and 10", 14, session.position());
+            List<Integer> all = collect(session, prompt, Sampling.GREEDY, 8);
+            equal("position after 5 and 8", 12, session.position());
             session.truncate(0);
             List<Integer> some = new ArrayList<>();
-            int count = session.decode(prompt, Sampling.GREEDY, 10, token -> {
+            int count = session.decode(prompt, Sampling.GREEDY, 8, token -> {
                 some.add(token);
-                return some.size() < 4;
+                return some.size() < 3;
             });
-            equal("stopped by the sink", 4, count);
-            equal("tokens", all.subList(0, 4), some);
-            equal("position after a stop", 8, session.position());
+            equal("stopped by the sink", 3, count);
+            equal("tokens", all.subList(0, 3), some);
+            equal("position after a stop", 7, session.position());
             session.truncate(3);
             equal("tokens after stepping back", Arrays.stream(prompt).limit(3).boxed().toList(), tokens(session));
             some.clear();
             count = session.decode(Arrays.copyOfRange(prompt, 3, 5), Sampling.GREEDY, 100, token -> some.add(token));
-            equal("sampled up to the capacity", 16, count);
-            equal("the same tokens again", all, some.subList(0, 10));
-            equal("position at the capacity", 20, session.position());
+            equal("sampled up to the capacity", 9, count);
+            equal("the same tokens again", all, some.subList(0, 8));
+            equal("position at the capacity", 13, session.position());
         }
     }
 
-    private static void refusals(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
-        GraphOf.Built built = build(model, F32, true, executor);
+    private static void refusals(Executor executor, GraphOf.Built built) {
         float[] out = new float[64 * GraphOf.VOCABULARY];
         MemorySegment target = MemorySegment.ofArray(out);
         try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
@@ -238,24 +267,24 @@ final class ModelCases {
         throw new AssertionError(what + " was not refused");
     }
 
-    private static void observed(Executor executor, Function<WeightFormat, GraphOf.Built> model) {
-        try (Trial trial = new Trial(executor, build(model, F32, true, executor))) {
+    private static void observed(Executor executor, GraphOf.Built built) {
+        try (Trial trial = new Trial(executor, built)) {
             Pair pair = trial.session(64, KvFormat.F32);
             int[] prompt = Trial.tokens(9, new Random(36));
-            List<Integer> plain = collect(pair.found(), prompt, Sampling.GREEDY, 6);
+            List<Integer> plain = collect(pair.found(), prompt, Sampling.GREEDY, 5);
             pair.found().truncate(0);
             Recorder recorder = new Recorder();
             trial.program().observe(recorder);
-            equal("tokens while observed", plain, collect(pair.found(), prompt, Sampling.GREEDY, 6));
+            equal("tokens while observed", plain, collect(pair.found(), prompt, Sampling.GREEDY, 5));
             trial.program().observe(null);
             List<String> paths = trial.program().graph().nodesFor(Graph.LOGITS).stream().map(Node::path).toList();
-            equal("steps", 6, recorder.steps.size());
+            equal("steps", 5, recorder.steps.size());
             for (List<String> step : recorder.steps) {
                 equal("nodes of a step", paths, step.stream().distinct().toList());
             }
             pair.found().truncate(0);
-            collect(pair.found(), prompt, Sampling.GREEDY, 6);
-            equal("steps after it was taken off", 6, recorder.steps.size());
+            equal("tokens after it was taken off", plain.subList(0, 2), collect(pair.found(), prompt, Sampling.GREEDY, 2));
+            equal("steps after it was taken off", 5, recorder.steps.size());
         }
     }
 
