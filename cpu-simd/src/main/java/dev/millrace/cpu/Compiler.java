@@ -142,13 +142,14 @@ final class Compiler {
     /** The steps that compute {@code output}. */
     Plan plan(String output) {
         Value wanted = graph.output(output);
+        Map<Integer, LinearStep> writers = new HashMap<>();
         List<Node> nodes = Stream.of(Rows.values())
                 .flatMap(rows -> graph.nodesFor(output).stream().filter(n -> n.output().rows() == rows))
                 .toList();
         BufferPlan buffers = new BufferPlan(nodes, wanted);
         Map<Rows, List<Step>> steps = new HashMap<>();
         for (Node node : nodes) {
-            steps.computeIfAbsent(node.output().rows(), r -> new ArrayList<>()).add(step(node, buffers));
+            steps.computeIfAbsent(node.output().rows(), r -> new ArrayList<>()).add(step(node, buffers, nodes, wanted, writers));
         }
         List<Step> prelude = rotations.stream().map(r -> (Step) new RowSteps.Rotate(r)).toList();
         return new Plan(
@@ -167,7 +168,7 @@ final class Compiler {
                 buffers.all(rows));
     }
 
-    private Step step(Node node, BufferPlan buffers) {
+    private Step step(Node node, BufferPlan buffers, List<Node> nodes, Value wanted, Map<Integer, LinearStep> writers) {
         List<Buffer> in = node.inputs().stream().map(buffers::of).toList();
         Buffer y = buffers.of(node.output());
         int width = node.output().width();
@@ -175,8 +176,8 @@ final class Compiler {
             case Op.Embed e -> embed(List.of(e), y, width);
             case Op.EmbedSum sum -> embed(sum.parts(), y, width);
             case Op.Norm n -> new RowSteps.Norm(norm(n), in.get(0), y, width);
-            case Op.Linear l -> linear(node, Optional.empty(), List.of(l), null, in, y);
-            case Op.FusedLinear f -> linear(node, f.norm(), f.parts(), f, in, y);
+            case Op.Linear l -> linear(node, Optional.empty(), List.of(l), null, in, y, reader(node, nodes, wanted), writers);
+            case Op.FusedLinear f -> linear(node, f.norm(), f.parts(), f, in, y, reader(node, nodes, wanted), writers);
             case Op.Rope r -> new RowSteps.Rope(rotation(r), in.get(0), y, width);
             case Op.Attention a -> {
                 int kvWidth = a.kvHeads() * a.headDim();
@@ -221,18 +222,46 @@ final class Compiler {
         return Views.of(name, weight.shape(), weight.format(), copy);
     }
 
+    /** The linear map that alone reads what {@code node}, another, computes, in the same rows and as it is; or null. */
+    private PackedLinear reader(Node node, List<Node> nodes, Value wanted) {
+        Value output = node.output();
+        List<Node> readers = nodes.stream().filter(n -> n.inputs().contains(output)).toList();
+        boolean residual = node.op() instanceof Op.FusedLinear f && f.residual(); // needs rows
+        if (residual || output.equals(wanted) || readers.size() != 1) {
+            return null;
+        }
+        Node reader = readers.getFirst();
+        boolean normed = reader.op() instanceof Op.FusedLinear f && f.norm().isPresent();
+        boolean once = reader.inputs().indexOf(output) == 0 && reader.inputs().lastIndexOf(output) == 0;
+        return normed || !once || reader.output().rows() != output.rows() ? null : linears.get(reader.path());
+    }
+
     private Step linear(
-            Node node, Optional<Op.Norm> norm, List<Op.Linear> parts, Op.FusedLinear fused, List<Buffer> in, Buffer y) {
+            Node node,
+            Optional<Op.Norm> norm,
+            List<Op.Linear> parts,
+            Op.FusedLinear fused,
+            List<Buffer> in,
+            Buffer y,
+            PackedLinear reader,
+            Map<Integer, LinearStep> writers) {
         Epilogue epilogue = new Epilogue(bias(parts), fused == null ? null : fused.act().orElse(null));
-        return new LinearStep(
+        LinearStep writer = writers.get(node.inputs().getFirst().id());
+        LinearStep step = new LinearStep(
                 linears.get(node.path()),
                 norm.map(this::norm).orElse(null),
                 epilogue,
                 in.get(0),
                 fused != null && fused.residual() ? in.get(1) : null,
                 y,
+                writer,
+                reader,
                 scratch,
                 pool);
+        if (reader != null) {
+            writers.put(node.output().id(), step);
+        }
+        return step;
     }
 
     /** The biases of all parts side by side, 0 for parts without; null when there is none. */

@@ -5,7 +5,6 @@ import dev.millrace.cpu.kv.KvCache;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 
 /**
  * The inner loops of attention, for one or four query rows. Every method is one flat loop over registers. Reading
@@ -94,6 +93,25 @@ final class AttentionKernels {
         d3.intoArray(s, sAt + 3 * TILE + 3 * L);
     }
 
+    /** {@link #scores4} for one block of positions, the same bits: what a row sees last seldom is a whole tile. */
+    static void scores4x1(float[] q, int qAt, int headDim, long kAt, float[] s, int sAt) {
+        FloatVector a = FloatVector.zero(Lanes.F);
+        FloatVector b = a;
+        FloatVector c = a;
+        FloatVector d = a;
+        for (int i = 0; i < headDim; i++) {
+            FloatVector k = FloatVector.fromMemorySegment(Lanes.F, ALL, kAt + (long) i * L * Float.BYTES, LE);
+            a = k.fma(FloatVector.broadcast(Lanes.F, q[qAt + i]), a);
+            b = k.fma(FloatVector.broadcast(Lanes.F, q[qAt + headDim + i]), b);
+            c = k.fma(FloatVector.broadcast(Lanes.F, q[qAt + 2 * headDim + i]), c);
+            d = k.fma(FloatVector.broadcast(Lanes.F, q[qAt + 3 * headDim + i]), d);
+        }
+        a.intoArray(s, sAt);
+        b.intoArray(s, sAt + TILE);
+        c.intoArray(s, sAt + 2 * TILE);
+        d.intoArray(s, sAt + 3 * TILE);
+    }
+
     /** The scores of one row and one block of positions; s from sAt. A long counter keeps loads in order of address. */
     static void block1(float[] q, int qAt, int headDim, long kAt, float[] s, int sAt) {
         FloatVector a0 = FloatVector.zero(Lanes.F);
@@ -154,14 +172,6 @@ final class AttentionKernels {
         b0.add(b1).intoArray(s, sAt + TILE);
         c0.add(c1).intoArray(s, sAt + 2 * TILE);
         d0.add(d1).intoArray(s, sAt + 3 * TILE);
-    }
-
-    /** The highest of the tile's scores of one row. */
-    static float highest(float[] s, int at) {
-        FloatVector a = FloatVector.fromArray(Lanes.F, s, at).max(FloatVector.fromArray(Lanes.F, s, at + L));
-        FloatVector b = FloatVector.fromArray(Lanes.F, s, at + 2 * L);
-        FloatVector c = FloatVector.fromArray(Lanes.F, s, at + 3 * L);
-        return a.max(b.max(c)).reduceLanes(VectorOperators.MAX);
     }
 
     /**

@@ -210,21 +210,31 @@ public final class AttentionStep implements Step {
         }
     }
 
-    /** Appends this worker's share of the tokens, head by head: a block of keys is written where it stays in the cache. */
+    /**
+     * Appends this worker's share of the tokens, a block of keys after the other, each head by head: a head's block is written
+     * where it stays in the cache, and the tokens come from memory once for all heads.
+     */
     private void append(Chunk chunk, int worker, int workers) {
         int end = Step.share(chunk.tokens(), KvCache.BLOCK, worker + 1, workers);
-        for (int head = 0; head < op.kvHeads(); head++) {
-            int piece = -1;
-            long base = 0;
-            KvCache cache = null;
-            for (int t = Step.share(chunk.tokens(), KvCache.BLOCK, worker, workers); t < end; t++) {
-                if (chunk.pieceOf(t) != piece) {
-                    piece = chunk.pieceOf(t);
-                    base = base(chunk, piece);
-                    cache = cache(chunk, piece);
-                }
-                append(cache, t, head, base + chunk.position(t), worker);
+        for (int from = Step.share(chunk.tokens(), KvCache.BLOCK, worker, workers); from < end; from += KvCache.BLOCK) {
+            int to = Math.min(end, from + KvCache.BLOCK);
+            for (int head = 0; head < op.kvHeads(); head++) {
+                append(chunk, from, to, head, worker);
             }
+        }
+    }
+
+    private void append(Chunk chunk, int from, int to, int head, int worker) {
+        int piece = -1;
+        long base = 0;
+        KvCache cache = null;
+        for (int t = from; t < to; t++) {
+            if (chunk.pieceOf(t) != piece) {
+                piece = chunk.pieceOf(t);
+                base = base(chunk, piece);
+                cache = cache(chunk, piece);
+            }
+            append(cache, t, head, base + chunk.position(t), worker);
         }
     }
 
@@ -273,11 +283,15 @@ public final class AttentionStep implements Step {
     }
 
     private void append(KvCache cache, int row, int head, long position, int worker) {
-        float[] key = scratch.key[worker];
+        float[] key = k.buffer().data();
         int at = row * k.stride() + k.offset() + head * op.headDim();
-        prepare(kNorm, row, k.buffer().data(), at, key, 0);
+        if (kNorm != null || rotation != null) {
+            prepare(kNorm, row, key, at, scratch.key[worker], 0);
+            key = scratch.key[worker];
+            at = 0;
+        }
         int vAt = row * v.stride() + v.offset() + head * op.headDim();
-        cache.put(head, position, key, 0, v.buffer().data(), vAt);
+        cache.put(head, position, key, at, v.buffer().data(), vAt);
     }
 
     /** Copies the queries of a group of heads of {@code tokens} rows to {@code tile}, ready to multiply. */
@@ -287,8 +301,13 @@ public final class AttentionStep implements Step {
                 int r = t * scratch.groups + g;
                 int h = head * scratch.groups + g;
                 int at = (row + t) * q.stride() + q.offset() + h * op.headDim();
-                prepare(qNorm, row + t, q.buffer().data(), at, tile.q, r * op.headDim());
-                Elementwise.scale(tile.q, r * op.headDim(), op.headDim(), op.scale());
+                float[] x = q.buffer().data();
+                if (qNorm != null || rotation != null) {
+                    prepare(qNorm, row + t, x, at, tile.q, r * op.headDim());
+                    x = tile.q;
+                    at = r * op.headDim();
+                }
+                Elementwise.scale(x, at, tile.q, r * op.headDim(), op.headDim(), op.scale() * SoftmaxKernels.LOG2E);
                 tile.first[r] = first(position + t);
                 tile.last[r] = position + t;
             }

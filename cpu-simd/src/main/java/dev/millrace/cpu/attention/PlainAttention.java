@@ -13,6 +13,7 @@ import java.util.Arrays;
 final class PlainAttention {
     private static final int L = Lanes.COUNT;
     private static final int TILE = KvCache.TILE;
+    private static final double LN2 = 0.6931471805599453;
 
     private static final int HEAD_DIM = 64;
     private static final int POSITIONS = 128;
@@ -60,23 +61,18 @@ final class PlainAttention {
     }
 
     private static void row(TileScratch to, int row, float[] keys, float[] values, int first, int last, float[] scores) {
-        float before = to.highest[row];
-        float highest = before;
+        float highest = Float.NEGATIVE_INFINITY;
         for (int p = first; p < last; p++) {
             scores[p] = dot(to.q, row * to.headDim, to.headDim, keys, p / L * L * to.headDim + p % L);
             highest = Math.max(highest, scores[p]);
         }
-        int out = row * to.padded;
-        float factor = (float) Math.exp(before - highest);
-        to.highest[row] = highest;
-        to.sums[row] *= factor;
-        for (int d = 0; d < to.headDim; d++) {
-            to.out[out + d] *= factor;
+        if (highest > to.reference[row] + SoftmaxKernels.SLACK) {
+            to.raise(row, highest);
         }
         for (int p = first; p < last; p++) {
-            float weight = (float) Math.exp(scores[p] - highest);
-            to.sums[row] += weight;
-            add(weight, values, p * to.padded, to.out, out, to.headDim);
+            float weight = (float) Math.exp((scores[p] - to.reference[row]) * LN2);
+            to.sums[row * SoftmaxKernels.SUMS] += weight;
+            add(weight, values, p * to.padded, to.out, row * to.padded, to.headDim);
         }
     }
 
@@ -111,12 +107,16 @@ final class PlainAttention {
     private static void warmUp(KvFormat format, int[] counts) {
         try (Arena arena = Arena.ofConfined()) {
             MemorySegment memory = arena.allocate(KvCache.bytes(1, HEAD_DIM, POSITIONS, format), 64);
+            float[] y = new float[HEAD_DIM];
             KvCache cache = KvCache.in(memory, 0, 1, HEAD_DIM, POSITIONS, format);
             for (int rows : counts) {
                 TileScratch tile = new TileScratch(rows, HEAD_DIM, arena);
                 Arrays.fill(tile.last, POSITIONS - 1);
                 tile.clear(rows);
                 tile.addVectors(cache, 0, rows, 0, POSITIONS);
+                for (int r = 0; r < rows; r++) {
+                    tile.write(r, y, 0);
+                }
             }
         }
     }

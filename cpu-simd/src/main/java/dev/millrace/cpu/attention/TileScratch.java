@@ -4,14 +4,13 @@ import dev.millrace.core.executor.KvFormat;
 import dev.millrace.cpu.Lanes;
 import dev.millrace.cpu.kv.KvCache;
 import dev.millrace.cpu.math.Elementwise;
-import dev.millrace.cpu.math.VectorMath;
 import java.lang.foreign.Arena;
 import java.util.Arrays;
 
 /**
  * One worker's running softmax (Milakov and Gimelshein, 2018) over tiles of positions for up to {@link #rows} query
- * rows that share a key/value head: for every row its highest score so far, the sum of its exponentials and the
- * weighted sum of the values, all scaled to that highest score. No more scores exist at once than rows times one tile.
+ * rows that share a key/value head: for every row a reference near its highest score so far, the sum of its weights
+ * 2^(score - reference) and the weighted sum of the values. No more scores exist at once than rows times one tile.
  */
 final class TileScratch {
     /** Below any score, and finite: the difference of two of them is a number. */
@@ -26,7 +25,7 @@ final class TileScratch {
     final int rows;
     final int headDim;
     final int padded;
-    /** Query rows, already scaled: [rows, headDim]. */
+    /** Query rows, already scaled, also by log2 e: [rows, headDim]. */
     final float[] q;
     /** First and last position that each row sees. */
     final int[] first;
@@ -37,7 +36,9 @@ final class TileScratch {
 
     private final int[] to;
     private final float[] scores;
-    final float[] highest;
+    /** Whole numbers, no less than {@link SoftmaxKernels#SLACK} below a row's highest score. */
+    final float[] reference;
+    /** [rows, {@link SoftmaxKernels#SUMS}]. */
     final float[] sums;
     /** [rows, padded]. */
     final float[] out;
@@ -45,6 +46,8 @@ final class TileScratch {
     private final long wide;
 
     private final long wideValues;
+    /** Whether the kernels were not compiled yet when positions were last added. */
+    private boolean plain;
     private final long wideBytes;
 
     TileScratch(int rows, int headDim, Arena arena) {
@@ -57,8 +60,8 @@ final class TileScratch {
         this.from = new int[this.rows / 4];
         this.to = new int[this.rows / 4];
         this.scores = new float[this.rows * TILE];
-        this.highest = new float[this.rows];
-        this.sums = new float[this.rows];
+        this.reference = new float[this.rows];
+        this.sums = new float[this.rows * SoftmaxKernels.SUMS];
         this.out = new float[this.rows * padded];
         long keyBytes = (long) TILE * headDim * Float.BYTES;
         this.wideBytes = keyBytes + (long) TILE * padded * Float.BYTES;
@@ -68,15 +71,13 @@ final class TileScratch {
 
     /** Bytes it takes. */
     long bytes() {
-        return wideBytes + 4L * (q.length + 2 * rows + rows / 2 + scores.length + 2 * rows + out.length);
+        return wideBytes + 4L * (q.length + 2 * rows + rows / 2 + scores.length + rows + sums.length + out.length);
     }
 
     /** Forgets what was added to the first {@code count} rows. */
     void clear(int count) {
-        for (int r = 0; r < count; r++) {
-            highest[r] = NONE;
-            sums[r] = 0;
-        }
+        Arrays.fill(reference, 0, count, NONE);
+        Arrays.fill(sums, 0, count * SoftmaxKernels.SUMS, 0f);
         Arrays.fill(out, 0, count * padded, 0f);
     }
 
@@ -85,7 +86,8 @@ final class TileScratch {
      * {@link #q}, which is used up.
      */
     void add(KvCache cache, int head, int count, int from, int to) {
-        if (PlainAttention.cold(cache.format(), count, to - from, headDim)) {
+        plain = PlainAttention.cold(cache.format(), count, to - from, headDim);
+        if (plain) {
             PlainAttention.add(this, cache, head, count, from, to);
         } else {
             addVectors(cache, head, count, from, to);
@@ -134,8 +136,8 @@ final class TileScratch {
         }
         for (int r = 0; r < count; r++) {
             hide(r * TILE, Math.max(begin, first[r] - tile), Math.min(end, last[r] + 1 - tile));
-            rescale(r);
         }
+        weigh(0, count);
         long values = cache.values(head, tile);
         if (!half) {
             values(values, count, begin, end);
@@ -160,7 +162,7 @@ final class TileScratch {
                 HalfKernels.block1(q, r * headDim, headDim, at, scores, r * TILE + block * L);
             }
             hide(r * TILE, Math.max(begin, first[r] - tile), Math.min(end, last[r] + 1 - tile));
-            rescale(r);
+            weigh(r, r + 1);
             AttentionKernels.scale(scores, r * TILE, TILE, HalfKernels.FACTOR);
             for (int d = 0; d < padded; d += 4 * L) {
                 long v = values + (long) d * Short.BYTES;
@@ -190,6 +192,19 @@ final class TileScratch {
             values = wideValues;
         }
         // scores of all rows, then values of all rows: the tile's keys, then its values, stay in the first-level cache
+        // rows come in the order of their positions: those that see the tile, or all of it, follow each other
+        if (begin == 0 && end == TILE && first[count - 1] <= tile && last[0] >= tile + TILE - 1) {
+            for (int r = 0; r < count; r += 4) {
+                AttentionKernels.scores4(q, r * headDim, headDim, keys, scores, r * TILE);
+            }
+            weigh(0, count);
+            for (int r = 0; r < count; r += 4) {
+                values4(values, r, 0, TILE);
+            }
+            return;
+        }
+        int firstRow = count;
+        int endRow = 0;
         for (int r = 0; r < count; r += 4) { // rows past the last one are there and are not written out
             int low = TILE;
             int high = 0;
@@ -200,17 +215,31 @@ final class TileScratch {
             from[r / 4] = low;
             to[r / 4] = high;
             if (low < high) {
-                AttentionKernels.scores4(q, r * headDim, headDim, keys, scores, r * TILE);
+                scores4(keys, r, low / L, (high + L - 1) / L);
                 for (int i = r; i < Math.min(r + 4, count); i++) {
                     hide(i * TILE, Math.max(begin, first[i] - tile), Math.min(end, last[i] + 1 - tile));
-                    rescale(i);
                 }
+                firstRow = Math.min(firstRow, r);
+                endRow = Math.min(r + 4, count);
             }
         }
+        weigh(firstRow, endRow);
         for (int r = 0; r < count; r += 4) {
             if (from[r / 4] < to[r / 4]) {
                 values4(values, r, from[r / 4], to[r / 4]);
             }
+        }
+    }
+
+    /** The scores of 4 rows and the blocks [from, to) of a tile. */
+    private void scores4(long keys, int r, int from, int to) {
+        if (to - from == TILE / L) {
+            AttentionKernels.scores4(q, r * headDim, headDim, keys, scores, r * TILE);
+            return;
+        }
+        for (int block = from; block < to; block++) {
+            long at = keys + (long) block * L * headDim * Float.BYTES;
+            AttentionKernels.scores4x1(q, r * headDim, headDim, at, scores, r * TILE + block * L);
         }
     }
 
@@ -248,56 +277,69 @@ final class TileScratch {
         }
     }
 
-    /** Turns a row's scores into exponentials and scales what it has to their highest. */
-    private void rescale(int row) {
-        float before = highest[row];
-        float now = Math.max(before, AttentionKernels.highest(scores, row * TILE));
-        float sum = VectorMath.exponentials(scores, row * TILE, now);
-        if (now > before) {
-            float factor = (float) Math.exp(before - now);
-            highest[row] = now;
-            sums[row] = sums[row] * factor + sum;
-            if (factor < 1) {
-                AttentionKernels.scale(out, row * padded, padded, factor);
-            }
-        } else {
-            sums[row] += sum;
+    /** Turns the scores of rows [row, end) into weights. */
+    private void weigh(int row, int end) {
+        for (int r = SoftmaxKernels.above(scores, row, end, reference); r < end; ) {
+            raise(r, SoftmaxKernels.highest(scores, r * TILE));
+            r = SoftmaxKernels.above(scores, r + 1, end, reference);
         }
+        SoftmaxKernels.weights(scores, row, end, reference, sums);
+    }
+
+    /** Makes the reference of a row one that {@code score} does not exceed, and what the row has relative to that. */
+    void raise(int row, float score) {
+        float now = (float) Math.ceil(score);
+        if (reference[row] != NONE) {
+            float factor = SoftmaxKernels.power(reference[row] - now);
+            AttentionKernels.scale(sums, row * SoftmaxKernels.SUMS, SoftmaxKernels.SUMS, factor);
+            AttentionKernels.scale(out, row * padded, padded, factor);
+        }
+        reference[row] = now;
     }
 
     /** Writes the finished rows: headDim floats each, to {@code y} from {@code at}. */
     void write(int row, float[] y, int at) {
-        float scale = 1 / sums[row];
-        for (int d = 0; d < headDim; d++) {
-            y[at + d] = out[row * padded + d] * scale;
+        float scale = 1 / SoftmaxKernels.total(sums, row);
+        if (plain) {
+            for (int d = 0; d < headDim; d++) {
+                y[at + d] = out[row * padded + d] * scale;
+            }
+        } else {
+            Elementwise.scale(out, row * padded, y, at, headDim, scale);
         }
     }
 
     /** Copies the state of the first {@code count} rows to {@code target}, where {@link #merge} finds it. */
     void save(int count, float[] target, int at) {
-        System.arraycopy(highest, 0, target, at, count);
-        System.arraycopy(sums, 0, target, at + count, count);
-        System.arraycopy(out, 0, target, at + 2 * count, count * padded);
+        System.arraycopy(reference, 0, target, at, count);
+        System.arraycopy(sums, 0, target, at + count, count * SoftmaxKernels.SUMS);
+        System.arraycopy(out, 0, target, at + count + count * SoftmaxKernels.SUMS, count * padded);
     }
 
     /** Floats that {@link #save} takes. */
     static int savedSize(int count, int padded) {
-        return count * (2 + padded);
+        return count * (1 + SoftmaxKernels.SUMS + padded);
     }
 
     /** Adds what was saved of other positions of the same rows. */
     void merge(int count, float[] saved, int at) {
+        int theirSums = at + count;
+        int theirOut = theirSums + count * SoftmaxKernels.SUMS;
         for (int r = 0; r < count; r++) {
             float theirs = saved[at + r];
-            float now = Math.max(highest[r], theirs);
-            float mine = (float) Math.exp(highest[r] - now);
-            float factor = (float) Math.exp(theirs - now);
-            highest[r] = now;
-            sums[r] = sums[r] * mine + saved[at + count + r] * factor;
-            for (int d = 0; d < padded; d++) {
-                out[r * padded + d] =
-                        out[r * padded + d] * mine + saved[at + 2 * count + r * padded + d] * factor;
-            }
+            float now = Math.max(reference[r], theirs);
+            float mine = SoftmaxKernels.power(reference[r] - now);
+            float factor = SoftmaxKernels.power(theirs - now);
+            reference[r] = now;
+            merge(sums, r * SoftmaxKernels.SUMS, SoftmaxKernels.SUMS, mine, saved, theirSums, factor);
+            merge(out, r * padded, padded, mine, saved, theirOut, factor);
+        }
+    }
+
+    /** {@code x[at + i] = x[at + i] * mine + theirs[theirsAt + at + i] * factor}. */
+    private static void merge(float[] x, int at, int n, float mine, float[] theirs, int theirsAt, float factor) {
+        for (int i = at; i < at + n; i++) {
+            x[i] = x[i] * mine + theirs[theirsAt + i] * factor;
         }
     }
 }

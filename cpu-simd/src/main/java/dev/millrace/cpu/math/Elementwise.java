@@ -66,12 +66,17 @@ public final class Elementwise {
 
     /** x[at + i] = x[at + i] * factor. */
     public static void scale(float[] x, int at, int n, float factor) {
+        scale(x, at, x, at, n, factor);
+    }
+
+    /** y[yAt + i] = x[xAt + i] * factor; y may be x. */
+    public static void scale(float[] x, int xAt, float[] y, int yAt, int n, float factor) {
         int i = 0;
         for (; i <= n - Lanes.COUNT; i += Lanes.COUNT) {
-            FloatVector.fromArray(Lanes.F, x, at + i).mul(factor).intoArray(x, at + i);
+            FloatVector.fromArray(Lanes.F, x, xAt + i).mul(factor).intoArray(y, yAt + i);
         }
         for (; i < n; i++) {
-            x[at + i] *= factor;
+            y[yAt + i] = x[xAt + i] * factor;
         }
     }
 

@@ -31,6 +31,8 @@ public final class Activations implements AutoCloseable {
 
     Rows rows;
     int tokens;
+    /** Where the tokens lie in blocks: {@link #blocks}, or where the product before this one has left them. */
+    float[] input;
     /** The tokens in blocks; null where the maps do not read that form, as with the others. */
     final float[] blocks;
     /** The tokens in blocks, scaled. */
@@ -52,7 +54,7 @@ public final class Activations implements AutoCloseable {
      */
     public Activations(int maxTokens, int maxInputs, int workers, Set<Form> forms) {
         this.maxTokens = maxTokens;
-        int padded = Math.ceilDiv(maxTokens, BLOCK) * BLOCK;
+        int padded = padded(maxTokens);
         blocks = maxTokens > FEW_FLOATS && forms.contains(Form.FLOATS) ? new float[Math.multiplyExact(padded, maxInputs)] : null;
         scaledBlocks = maxTokens > FEW_SCALED && forms.contains(Form.SCALED) ? new ScaledBlocks(padded, maxInputs, workers) : null;
         nibbles = forms.contains(Form.NIBBLES) ? new NibbleFactors(padded, maxInputs) : null;
@@ -78,6 +80,10 @@ public final class Activations implements AutoCloseable {
 
     /** Whether kernels that read this form multiply so few tokens with panels as they are, and read {@link #rows}. */
     boolean few(Form form) {
+        return few(form, tokens);
+    }
+
+    static boolean few(Form form, int tokens) {
         return switch (form) {
             case FLOATS -> tokens <= FEW_FLOATS;
             case SCALED -> tokens <= FEW_SCALED;
@@ -114,7 +120,17 @@ public final class Activations implements AutoCloseable {
      * lie together, in the order in which a panel is multiplied with them.
      */
     int at(int block, int k, int columns) {
-        return BLOCK * (tokenBlocks() * k + block * columns);
+        return at(tokenBlocks(), block, k, columns);
+    }
+
+    /** {@link #at} for any number of blocks. */
+    static int at(int blocks, int block, int k, int columns) {
+        return BLOCK * (blocks * k + block * columns);
+    }
+
+    /** {@code tokens} rounded up to whole blocks. */
+    public static int padded(int tokens) {
+        return Math.ceilDiv(tokens, BLOCK) * BLOCK;
     }
 
     /** The first token of a share; shares are of whole blocks. */

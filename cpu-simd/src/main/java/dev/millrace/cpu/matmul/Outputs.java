@@ -31,9 +31,20 @@ final class Outputs {
 
     /**
      * {@code y[first + t][output + r] = sums[t][r] + bias[output + r] + residual[first + t][output + r]}, the last two where not
-     * null.
+     * null. In blocks, {@code blocks} in all, {@code first} is the first token of one and there is no residual.
      */
-    static void write(float[] sums, int first, int tokens, int n, float[] bias, int output, Rows residual, Rows y) {
+    static void write(
+            float[] sums, int first, int tokens, int blocks, int n, float[] bias, int output, Rows residual, Rows y) {
+        if (y.blocks()) {
+            add(sums, tokens, n, bias, output);
+            int strip = output / Activations.COLUMNS * Activations.COLUMNS;
+            int columns = Math.min(Activations.COLUMNS, y.stride() - strip);
+            for (int t = 0; t < tokens; t += Activations.BLOCK) {
+                int block = Activations.at(blocks, (first + t) / Activations.BLOCK, strip, columns);
+                turn(sums, t * ROWS, n, y.data(), block + (output - strip) * Activations.BLOCK);
+            }
+            return;
+        }
         if (byVectors(n, tokens)) {
             writeVectors(sums, first, tokens, bias, output, residual, y);
             return;
@@ -48,6 +59,21 @@ final class Outputs {
                 for (int r = 0; r < n; r++) {
                     y.data()[out + r] = sums[t * ROWS + r] + residual.data()[in + r];
                 }
+            }
+        }
+    }
+
+    /** Writes a block of tokens; for those past the last one whatever is there, as their sums are not used. */
+    private static void turn(float[] sums, int at, int n, float[] y, int out) {
+        if (byVectors(n, Activations.BLOCK)) {
+            for (int r = 0; r < ROWS; r += Turn.COLUMNS) {
+                Turn.turn(sums, at + r, ROWS, y, out + r * Activations.BLOCK);
+            }
+            return;
+        }
+        for (int r = 0; r < n; r++) {
+            for (int t = 0; t < Activations.BLOCK; t++) {
+                y[out + r * Activations.BLOCK + t] = sums[at + t * ROWS + r];
             }
         }
     }

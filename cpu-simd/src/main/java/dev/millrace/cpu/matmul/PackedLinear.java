@@ -38,6 +38,8 @@ public final class PackedLinear {
     /** From so many tokens on, reading weights once for each worker takes no time beside multiplying. */
     private static final int CUT_TOKENS = 128;
 
+    private static final Set<Form> FLOATS = EnumSet.of(Form.FLOATS);
+
     private final WeightPanels[] parts;
     private final boolean gated;
     private final int inputs;
@@ -127,7 +129,8 @@ public final class PackedLinear {
      * region calls it with the same arguments. There may be a barrier inside; what the workers have written is complete
      * after the next barrier.
      *
-     * @param residual rows added at the end, null for none; may be {@code y} itself
+     * @param x in blocks only where {@link #readsBlocks} and {@link #warm}
+     * @param residual rows added at the end, null for none; may be {@code y} itself, if that is not in blocks
      * @param scratch made for at least these tokens and inputs
      */
     public void apply(
@@ -152,6 +155,21 @@ public final class PackedLinear {
             int last = scratch.firstToken(share + 1, shares);
             multiply(scratch, epilogue, residual, y, from, Math.min(tiles, from + chunk), first, last, worker);
         }
+    }
+
+    /** Whether so many tokens may come in blocks, once {@link #warm}: they are all that is read of the input then. */
+    public boolean readsBlocks(int tokens) {
+        return forms.equals(FLOATS) && !Activations.few(Form.FLOATS, tokens);
+    }
+
+    /** Whether the kernels for many tokens are compiled, or taken as such; once it is so it stays so. */
+    public boolean warm() {
+        for (WeightPanels part : parts) {
+            if (part.starts() != null && part.starts().manyTokens().cold(0)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** One token: the first half of a worker's share is its own, the other half goes in pieces to whoever is free. */
@@ -184,6 +202,10 @@ public final class PackedLinear {
     boolean prepare(Rows x, int tokens, Activations scratch, int worker, int workers) {
         scratch.rows = x;
         scratch.tokens = tokens;
+        if (x.blocks()) {
+            scratch.input = x.data();
+            return false;
+        }
         boolean nibbles = forms.contains(Form.NIBBLES);
         boolean scaled = forms.contains(Form.SCALED) && !scratch.few(Form.SCALED);
         boolean floats = forms.contains(Form.FLOATS) && !scratch.few(Form.FLOATS);
@@ -194,6 +216,7 @@ public final class PackedLinear {
             scratch.scaledBlocks.fill(x, tokens, inputs, worker, workers);
         }
         if (floats) {
+            scratch.input = scratch.blocks;
             scratch.fillBlocks(inputs, worker, workers);
         }
         return nibbles || scaled || floats;
@@ -245,6 +268,6 @@ public final class PackedLinear {
             Elementwise.activate(epilogue.act(), sums, 0, sums, 0, tokens * Panel.ROWS);
             bias = null;
         }
-        Outputs.write(sums, first, tokens, n, bias, output, residual, y);
+        Outputs.write(sums, first, tokens, x.tokenBlocks(), n, bias, output, residual, y);
     }
 }

@@ -116,7 +116,7 @@ record WeightPanels(
                 int at = (b * Activations.BLOCK - first) * Panel.ROWS;
                 for (int i = 0; i < n; i++) {
                     if (kernels.form() == Form.FLOATS) {
-                        Microkernel.multiply(x.blocks, x.at(b, k, end - k), weights[i], end - k, sums[i], at, k == 0);
+                        Microkernel.multiply(x.input, x.at(b, k, end - k), weights[i], end - k, sums[i], at, k == 0);
                     } else {
                         int from = x.scaledBlocks.at(b, inputs / 32, k / 32);
                         WinogradKernel.multiply(x.scaledBlocks.pieces, from, weights[i], (end - k) / 32, sums[i], at, k == 0);

@@ -1,6 +1,7 @@
 package dev.millrace.cpu.step;
 
 import dev.millrace.cpu.Lanes;
+import dev.millrace.cpu.matmul.Activations;
 
 /** Memory for activations of up to {@link #width} columns: row-major, as many columns as its user has. */
 public final class Buffer {
@@ -18,12 +19,12 @@ public final class Buffer {
     }
 
     /**
-     * Makes room for {@code rows} rows; what was there is lost.
+     * Makes room for {@code rows} rows, several rounded up to whole blocks of tokens; what was there is lost.
      *
      * @throws IllegalArgumentException when they do not fit one array
      */
     public void ensure(int rows) {
-        long floats = (long) rows * width;
+        long floats = (long) (rows == 1 ? 1 : Activations.padded(rows)) * width;
         if (floats > data.length) {
             if (floats > Integer.MAX_VALUE - 64) {
                 throw new IllegalArgumentException(rows + " rows of " + width + " floats are too many at once");

@@ -14,15 +14,21 @@ public final class LinearStep implements Step {
     private final Buffer x;
     private final Buffer residual;
     private final Buffer y;
+    private final LinearStep writer;
+    private final PackedLinear reader;
     private final MatmulScratch scratch;
     private final WorkerPool pool;
     private Rows xRows;
     private Rows residualRows;
     private Rows yRows;
+    private Rows yBlocks;
+    private boolean readerIsWarm;
 
     /**
      * @param norm of the input, or null
      * @param residual added at the end, or null
+     * @param writer computes the input for this map alone; null where the input is in rows whoever computes it
+     * @param reader alone reads the output; null where the output is to be in rows
      */
     public LinearStep(
             PackedLinear linear,
@@ -31,6 +37,8 @@ public final class LinearStep implements Step {
             Buffer x,
             Buffer residual,
             Buffer y,
+            LinearStep writer,
+            PackedLinear reader,
             MatmulScratch scratch,
             WorkerPool pool) {
         this.linear = linear;
@@ -39,21 +47,32 @@ public final class LinearStep implements Step {
         this.x = x;
         this.residual = residual;
         this.y = y;
+        this.writer = writer;
+        this.reader = reader;
         this.scratch = scratch;
         this.pool = pool;
     }
 
     @Override
     public void ready(Chunk chunk) {
-        xRows = rows(xRows, norm == null ? x : scratch.normalized(), linear.inputs());
-        yRows = rows(yRows, y, linear.outputs());
+        xRows = rows(xRows, norm == null ? x : scratch.normalized(), linear.inputs(), false);
+        yRows = rows(yRows, y, linear.outputs(), false);
         if (residual != null) {
-            residualRows = rows(residualRows, residual, linear.outputs());
+            residualRows = rows(residualRows, residual, linear.outputs(), false);
+        }
+        readerIsWarm = reader != null && reader.warm();
+        if (readerIsWarm) {
+            yBlocks = rows(yBlocks, y, linear.outputs(), true);
         }
     }
 
-    private static Rows rows(Rows before, Buffer buffer, int width) {
-        return before != null && before.data() == buffer.data() ? before : new Rows(buffer.data(), 0, width);
+    private static Rows rows(Rows before, Buffer buffer, int width, boolean blocks) {
+        return before != null && before.data() == buffer.data() ? before : new Rows(buffer.data(), 0, width, blocks);
+    }
+
+    /** Where so many rows of output are: of many tokens in blocks, if that is how the next map reads them. */
+    private Rows output(int rows) {
+        return readerIsWarm && reader.readsBlocks(rows) ? yBlocks : yRows;
     }
 
     @Override
@@ -67,6 +86,7 @@ public final class LinearStep implements Step {
             }
             pool.barrier(worker);
         }
-        linear.apply(xRows, rows, epilogue, residualRows, yRows, scratch.activations(), pool, worker);
+        Rows in = writer == null ? xRows : writer.output(rows);
+        linear.apply(in, rows, epilogue, residualRows, output(rows), scratch.activations(), pool, worker);
     }
 }

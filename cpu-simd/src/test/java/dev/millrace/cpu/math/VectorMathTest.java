@@ -15,13 +15,6 @@ class VectorMathTest {
         void run(float[] x, float[] y);
     }
 
-    private static final Loop EXP = (x, y) -> {
-        System.arraycopy(x, 0, y, 0, x.length);
-        for (int i = 0; i < y.length; i += 4 * Lanes.COUNT) {
-            VectorMath.exponentials(y, i, 0);
-        }
-    };
-
     private static Loop act(Act act) {
         return (x, y) -> Elementwise.activate(act, x, 0, y, 0, x.length);
     }
@@ -76,30 +69,6 @@ class VectorMathTest {
     private static double geluTanh(double x) {
         double u = Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x);
         return x / (1 + StrictMath.exp(-2 * u));
-    }
-
-    @Test
-    void expIsWithin2Ulp() {
-        assertThat(worst(EXP, StrictMath::exp, -87.32, 88.72)).isLessThan(2);
-        assertThat(worst(EXP, StrictMath::exp, -1, 1)).isLessThan(2);
-    }
-
-    @Test
-    void exponentialsAreOfDifferencesAndZeroFarBelow() {
-        float[] x = new float[4 * Lanes.COUNT + 2];
-        double sum = 0;
-        for (int i = 0; i < 4 * Lanes.COUNT; i++) {
-            x[i + 1] = i % 5 == 0 ? -1000 : i % 7 == 0 ? Float.NEGATIVE_INFINITY : 300 - i;
-            sum += StrictMath.exp(x[i + 1] - 300.0);
-        }
-        float[] y = x.clone();
-        assertThat((double) VectorMath.exponentials(y, 1, 300)).isCloseTo(sum, offset(1e-6));
-        assertThat(y[0]).isEqualTo(x[0]);
-        assertThat(y[y.length - 1]).isEqualTo(x[x.length - 1]);
-        for (int i = 1; i < y.length - 1; i++) {
-            double want = x[i] < 200 ? 0 : StrictMath.exp(x[i] - 300.0);
-            assertThat((double) y[i]).as("e^(%s - 300)", x[i]).isCloseTo(want, offset(2.0 * Math.ulp((float) want)));
-        }
     }
 
     @Test

@@ -17,6 +17,7 @@ import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 
@@ -170,6 +171,53 @@ class PackedLinearTest {
         float[] together = apply(List.of(gate, up), true, x, 512, epilogue, null);
         float[] alone = apply(List.of(gate, up), true, Arrays.copyOf(x, 100 * inputs), 100, epilogue, null);
         assertThat(alone).as("seed 9").containsExactly(Arrays.copyOf(together, alone.length));
+    }
+
+    @ParameterizedTest
+    @CsvSource({"F32, 17, 45, false", "F16, 131, 544, false", "BF16, 64, 1031, false", "F16, 100, 77, true", "F32, 300, 1056, true"})
+    void whatIsWrittenInBlocksForTheNextMapGivesTheBitsOfRows(WeightFormat format, int tokens, int inner, boolean gated) {
+        Random random = new Random(10);
+        List<Weight> first = new ArrayList<>();
+        for (int i = 0; i < (gated ? 2 : 1); i++) {
+            first.add(new RandomWeight(format, inner, 64, random));
+        }
+        Epilogue epilogue = new Epilogue(input(random, (gated ? 2 : 1) * inner), gated ? Act.SILU : Act.GELU_TANH);
+        RandomWeight second = new RandomWeight(format, 70, inner, random);
+        float[] x = input(random, tokens * 64);
+        float[][] y = new float[2][tokens * 70];
+        try (WeightMemory memory = new WeightMemory()) {
+            PackedLinear up = PackedLinear.pack(first, gated, POOL, memory);
+            PackedLinear down = PackedLinear.pack(List.of(second), false, POOL, memory);
+            assertThat(down.warm()).isTrue();
+            assertThat(down.readsBlocks(tokens)).isTrue();
+            for (int blocks = 0; blocks < 2; blocks++) {
+                float[] between = new float[Activations.padded(tokens) * inner];
+                Arrays.fill(between, Float.NaN);
+                Rows middle = new Rows(between, 0, inner, blocks == 1);
+                Rows xs = new Rows(x, 0, 64);
+                Rows ys = new Rows(y[blocks], 0, 70);
+                try (Activations scratch = new Activations(tokens, Math.max(64, inner), 2, up.forms())) {
+                    POOL.run((worker, workers) -> {
+                        up.apply(xs, tokens, epilogue, null, middle, scratch, POOL, worker);
+                        POOL.barrier(worker);
+                        down.apply(middle, tokens, Epilogue.NONE, null, ys, scratch, POOL, worker);
+                    });
+                }
+            }
+        }
+        assertThat(y[1]).as("seed 10").containsExactly(y[0]).doesNotContain(Float.NaN);
+    }
+
+    @Test
+    void onlyManyTokensOfFloatFormatsAreReadInBlocks() {
+        Random random = new Random(11);
+        try (WeightMemory memory = new WeightMemory()) {
+            PackedLinear floats = PackedLinear.pack(List.of(new RandomWeight(WeightFormat.F16, 40, 64, random)), false, POOL, memory);
+            PackedLinear bytes = PackedLinear.pack(List.of(new RandomWeight(WeightFormat.Q8_0, 40, 64, random)), false, POOL, memory);
+            assertThat(floats.readsBlocks(17)).isTrue();
+            assertThat(floats.readsBlocks(16)).isFalse();
+            assertThat(bytes.readsBlocks(512)).isFalse();
+        }
     }
 
     @Test
