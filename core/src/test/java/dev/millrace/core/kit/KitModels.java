@@ -25,7 +25,7 @@ public final class KitModels {
         return gpt(format, 256, 4, 320);
     }
 
-    /** The same with two heads and few hidden units: for what takes many steps, under tools that slow a step down to seconds, too. */
+    /** The same with two heads and few hidden units: for what asks about steps and not about products. */
     public static GraphOf.Built gptSmall(WeightFormat format) {
         return gpt(format, 64, 2, 16);
     }
