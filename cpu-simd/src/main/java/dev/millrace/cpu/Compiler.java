@@ -21,6 +21,7 @@ import dev.millrace.cpu.matmul.WeightMemory;
 import dev.millrace.cpu.pool.WorkerPool;
 import dev.millrace.cpu.step.Buffer;
 import dev.millrace.cpu.step.EmbedStep;
+import dev.millrace.cpu.step.Handover;
 import dev.millrace.cpu.step.LinearStep;
 import dev.millrace.cpu.step.MatmulScratch;
 import dev.millrace.cpu.step.Normalizer;
@@ -142,14 +143,14 @@ final class Compiler {
     /** The steps that compute {@code output}. */
     Plan plan(String output) {
         Value wanted = graph.output(output);
-        Map<Integer, LinearStep> writers = new HashMap<>();
         List<Node> nodes = Stream.of(Rows.values())
                 .flatMap(rows -> graph.nodesFor(output).stream().filter(n -> n.output().rows() == rows))
                 .toList();
         BufferPlan buffers = new BufferPlan(nodes, wanted);
+        Map<Integer, Handover> handovers = handovers(nodes, wanted, buffers);
         Map<Rows, List<Step>> steps = new HashMap<>();
         for (Node node : nodes) {
-            steps.computeIfAbsent(node.output().rows(), r -> new ArrayList<>()).add(step(node, buffers, nodes, wanted, writers));
+            steps.computeIfAbsent(node.output().rows(), r -> new ArrayList<>()).add(step(node, buffers, handovers));
         }
         List<Step> prelude = rotations.stream().map(r -> (Step) new RowSteps.Rotate(r)).toList();
         return new Plan(
@@ -168,24 +169,56 @@ final class Compiler {
                 buffers.all(rows));
     }
 
-    private Step step(Node node, BufferPlan buffers, List<Node> nodes, Value wanted, Map<Integer, LinearStep> writers) {
+    /** The values that one linear map alone reads, and as they are, of those that can be written in any layout. */
+    private Map<Integer, Handover> handovers(List<Node> nodes, Value wanted, BufferPlan buffers) {
+        Map<Integer, Handover> handovers = new HashMap<>();
+        for (Node node : nodes) {
+            Value value = node.output();
+            List<Node> readers = nodes.stream().filter(n -> n.inputs().contains(value)).toList();
+            boolean writable = switch (node.op()) {
+                case Op.Linear l -> true;
+                case Op.FusedLinear f -> !f.residual();
+                case Op.Attention a -> true;
+                case Op.SelfAttention s -> true;
+                default -> false;
+            };
+            if (writable && !value.equals(wanted) && readers.size() == 1 && readsAsIs(readers.getFirst(), value)) {
+                PackedLinear reader = linears.get(readers.getFirst().path());
+                handovers.put(value.id(), new Handover(reader, buffers.of(value)));
+            }
+        }
+        return handovers;
+    }
+
+    /** Whether a node is a linear map of all rows of {@code value}, with no norm before it. */
+    private boolean readsAsIs(Node reader, Value value) {
+        boolean normed = reader.op() instanceof Op.FusedLinear f && f.norm().isPresent();
+        return linears.containsKey(reader.path())
+                && !normed
+                && reader.output().rows() == value.rows()
+                && reader.inputs().indexOf(value) == 0
+                && reader.inputs().lastIndexOf(value) == 0;
+    }
+
+    private Step step(Node node, BufferPlan buffers, Map<Integer, Handover> handovers) {
         List<Buffer> in = node.inputs().stream().map(buffers::of).toList();
         Buffer y = buffers.of(node.output());
+        Handover out = handovers.get(node.output().id());
         int width = node.output().width();
         return switch (node.op()) {
             case Op.Embed e -> embed(List.of(e), y, width);
             case Op.EmbedSum sum -> embed(sum.parts(), y, width);
             case Op.Norm n -> new RowSteps.Norm(norm(n), in.get(0), y, width);
-            case Op.Linear l -> linear(node, Optional.empty(), List.of(l), null, in, y, reader(node, nodes, wanted), writers);
-            case Op.FusedLinear f -> linear(node, f.norm(), f.parts(), f, in, y, reader(node, nodes, wanted), writers);
+            case Op.Linear l -> linear(node, Optional.empty(), List.of(l), null, in, y, handovers);
+            case Op.FusedLinear f -> linear(node, f.norm(), f.parts(), f, in, y, handovers);
             case Op.Rope r -> new RowSteps.Rope(rotation(r), in.get(0), y, width);
             case Op.Attention a -> {
                 int kvWidth = a.kvHeads() * a.headDim();
                 Source q = new Source(in.get(0), a.heads() * a.headDim(), 0);
                 Source k = new Source(in.get(1), kvWidth, 0);
-                yield attention(a, q, k, new Source(in.get(2), kvWidth, 0), null, null, null, y);
+                yield attention(a, q, k, new Source(in.get(2), kvWidth, 0), null, null, null, y, out);
             }
-            case Op.SelfAttention s -> selfAttention(s, in.get(0), y);
+            case Op.SelfAttention s -> selfAttention(s, in.get(0), y, out);
             case Op.Activation a -> new RowSteps.Activation(a.act(), in.get(0), y, width);
             case Op.Gate g -> new RowSteps.Gate(g.act(), in.get(0), in.get(1), y, width);
             case Op.Add add -> new RowSteps.Add(in.get(0), in.get(1), y, width);
@@ -222,20 +255,6 @@ final class Compiler {
         return Views.of(name, weight.shape(), weight.format(), copy);
     }
 
-    /** The linear map that alone reads what {@code node}, another, computes, in the same rows and as it is; or null. */
-    private PackedLinear reader(Node node, List<Node> nodes, Value wanted) {
-        Value output = node.output();
-        List<Node> readers = nodes.stream().filter(n -> n.inputs().contains(output)).toList();
-        boolean residual = node.op() instanceof Op.FusedLinear f && f.residual(); // needs rows
-        if (residual || output.equals(wanted) || readers.size() != 1) {
-            return null;
-        }
-        Node reader = readers.getFirst();
-        boolean normed = reader.op() instanceof Op.FusedLinear f && f.norm().isPresent();
-        boolean once = reader.inputs().indexOf(output) == 0 && reader.inputs().lastIndexOf(output) == 0;
-        return normed || !once || reader.output().rows() != output.rows() ? null : linears.get(reader.path());
-    }
-
     private Step linear(
             Node node,
             Optional<Op.Norm> norm,
@@ -243,25 +262,19 @@ final class Compiler {
             Op.FusedLinear fused,
             List<Buffer> in,
             Buffer y,
-            PackedLinear reader,
-            Map<Integer, LinearStep> writers) {
+            Map<Integer, Handover> handovers) {
         Epilogue epilogue = new Epilogue(bias(parts), fused == null ? null : fused.act().orElse(null));
-        LinearStep writer = writers.get(node.inputs().getFirst().id());
-        LinearStep step = new LinearStep(
+        return new LinearStep(
                 linears.get(node.path()),
                 norm.map(this::norm).orElse(null),
                 epilogue,
                 in.get(0),
                 fused != null && fused.residual() ? in.get(1) : null,
                 y,
-                writer,
-                reader,
+                handovers.get(node.inputs().getFirst().id()),
+                handovers.get(node.output().id()),
                 scratch,
                 pool);
-        if (reader != null) {
-            writers.put(node.output().id(), step);
-        }
-        return step;
     }
 
     /** The biases of all parts side by side, 0 for parts without; null when there is none. */
@@ -314,7 +327,7 @@ final class Compiler {
         return order;
     }
 
-    private Step selfAttention(Op.SelfAttention s, Buffer qkv, Buffer y) {
+    private Step selfAttention(Op.SelfAttention s, Buffer qkv, Buffer y, Handover out) {
         Op.Attention a = s.attention();
         int qWidth = a.heads() * a.headDim();
         int kvWidth = a.kvHeads() * a.headDim();
@@ -327,17 +340,26 @@ final class Compiler {
                 s.qNorm().map(this::norm).orElse(null),
                 s.kNorm().map(this::norm).orElse(null),
                 s.rope().map(this::rotation).orElse(null),
-                y);
+                y,
+                out);
     }
 
     private Step attention(
-            Op.Attention a, Source q, Source k, Source v, Normalizer qNorm, Normalizer kNorm, Rotation r, Buffer y) {
+            Op.Attention a,
+            Source q,
+            Source k,
+            Source v,
+            Normalizer qNorm,
+            Normalizer kNorm,
+            Rotation r,
+            Buffer y,
+            Handover out) {
         AttentionScratch space = attentions.stream().filter(s -> s.fits(a)).findFirst().orElse(null);
         if (space == null) {
             space = new AttentionScratch(a, pool.workers());
             attentions.add(space);
         }
-        return new AttentionStep(a, q, k, v, qNorm, kNorm, r, y, slot(a), space, pool);
+        return new AttentionStep(a, q, k, v, qNorm, kNorm, r, y, out, slot(a), space, pool);
     }
 
     /** The index of a layer's cache in a session. */

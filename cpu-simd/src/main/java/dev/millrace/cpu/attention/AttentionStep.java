@@ -3,9 +3,12 @@ package dev.millrace.cpu.attention;
 import dev.millrace.core.graph.Op;
 import dev.millrace.cpu.kv.KvCache;
 import dev.millrace.cpu.math.Elementwise;
+import dev.millrace.cpu.matmul.Activations;
+import dev.millrace.cpu.matmul.Rows;
 import dev.millrace.cpu.pool.WorkerPool;
 import dev.millrace.cpu.step.Buffer;
 import dev.millrace.cpu.step.Chunk;
+import dev.millrace.cpu.step.Handover;
 import dev.millrace.cpu.step.Normalizer;
 import dev.millrace.cpu.step.Step;
 
@@ -32,6 +35,7 @@ public final class AttentionStep implements Step {
     private final Normalizer kNorm;
     private final Rotation rotation;
     private final Buffer y;
+    private final Handover out;
     private final int slot;
     private final AttentionScratch scratch;
     private final WorkerPool pool;
@@ -40,6 +44,7 @@ public final class AttentionStep implements Step {
      * @param qNorm for every query head, or null
      * @param kNorm for every key head, or null
      * @param rotation of queries and keys, or null
+     * @param out the output, where it may be left in blocks; null where it is left in rows
      * @param slot index of the cache among a session's; unused where nothing is kept
      */
     public AttentionStep(
@@ -51,6 +56,7 @@ public final class AttentionStep implements Step {
             Normalizer kNorm,
             Rotation rotation,
             Buffer y,
+            Handover out,
             int slot,
             AttentionScratch scratch,
             WorkerPool pool) {
@@ -62,6 +68,7 @@ public final class AttentionStep implements Step {
         this.kNorm = kNorm;
         this.rotation = rotation;
         this.y = y;
+        this.out = out;
         this.slot = slot;
         this.scratch = scratch;
         this.pool = pool;
@@ -76,6 +83,16 @@ public final class AttentionStep implements Step {
             }
             scratch.ensure(positions);
         }
+        if (out != null) {
+            out.ready(inBlocks(chunk) ? chunk.tokens() : 1);
+        }
+    }
+
+    /** Whether blocks of queries are whole blocks of tokens, and heads whole vectors. */
+    private boolean inBlocks(Chunk chunk) {
+        return chunk.pieces() == 1
+                && scratch.tokensPerBlock == Activations.padded(scratch.tokensPerBlock)
+                && op.headDim() % KvCache.BLOCK == 0;
     }
 
     @Override
@@ -257,7 +274,13 @@ public final class AttentionStep implements Step {
         }
         tile.clear(count);
         tile.add(cache(chunk, piece), head, count, tile.first[0], tile.last[count - 1] + 1);
-        write(tile, row, tokens, head);
+        Rows blocks = out == null ? null : out.blocks(chunk.tokens());
+        if (blocks == null) {
+            write(tile, row, tokens, head);
+        } else {
+            tile.finish(count);
+            writeBlocks(tile, row, tokens, head, chunk.tokens(), blocks);
+        }
     }
 
     private KvCache cache(Chunk chunk, int piece) {
@@ -325,6 +348,17 @@ public final class AttentionStep implements Step {
             int step = rotation.rope().headDim();
             for (int i = 0; i < n; i += step) {
                 rotation.rotate(row, y, yAt + i, y, yAt + i);
+            }
+        }
+    }
+
+    /** Writes finished rows, which begin with the first token of a block, to {@code blocks} of {@code all} tokens. */
+    private void writeBlocks(TileScratch tile, int row, int tokens, int head, int all, Rows blocks) {
+        int stride = scratch.groups * tile.padded;
+        for (int t = 0; t < tokens; t += Activations.BLOCK) {
+            for (int g = 0; g < scratch.groups; g++) {
+                int column = (head * scratch.groups + g) * op.headDim();
+                blocks.turn(all, row + t, column, op.headDim(), tile.out, t * stride + g * tile.padded, stride);
             }
         }
     }

@@ -297,6 +297,13 @@ final class TileScratch {
         reference[row] = now;
     }
 
+    /** Makes {@link #out} of the first {@code count} rows what attention gives. */
+    void finish(int count) {
+        for (int r = 0; r < count; r++) {
+            AttentionKernels.scale(out, r * padded, padded, 1 / SoftmaxKernels.total(sums, r));
+        }
+    }
+
     /** Writes the finished rows: headDim floats each, to {@code y} from {@code at}. */
     void write(int row, float[] y, int at) {
         float scale = 1 / SoftmaxKernels.total(sums, row);

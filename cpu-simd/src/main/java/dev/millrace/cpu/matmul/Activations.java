@@ -10,7 +10,7 @@ import java.util.Set;
  */
 public final class Activations implements AutoCloseable {
     /** Tokens that a matrix product takes through the registers together. */
-    static final int BLOCK = Microkernel.TOKENS;
+    public static final int BLOCK = Microkernel.TOKENS;
 
     /** Columns of a panel that are unpacked at a time. */
     static final int COLUMNS = 512;
@@ -123,7 +123,7 @@ public final class Activations implements AutoCloseable {
         return at(tokenBlocks(), block, k, columns);
     }
 
-    /** {@link #at} for any number of blocks. */
+    /** The same among {@code blocks} blocks. */
     static int at(int blocks, int block, int k, int columns) {
         return BLOCK * (blocks * k + block * columns);
     }

@@ -31,17 +31,18 @@ final class Outputs {
 
     /**
      * {@code y[first + t][output + r] = sums[t][r] + bias[output + r] + residual[first + t][output + r]}, the last two where not
-     * null. In blocks, {@code blocks} in all, {@code first} is the first token of one and there is no residual.
+     * null. In blocks, of {@code all} tokens, {@code first} is the first token of one and there is no residual.
      */
     static void write(
-            float[] sums, int first, int tokens, int blocks, int n, float[] bias, int output, Rows residual, Rows y) {
+            float[] sums, int first, int tokens, int all, int n, float[] bias, int output, Rows residual, Rows y) {
         if (y.blocks()) {
             add(sums, tokens, n, bias, output);
-            int strip = output / Activations.COLUMNS * Activations.COLUMNS;
-            int columns = Math.min(Activations.COLUMNS, y.stride() - strip);
             for (int t = 0; t < tokens; t += Activations.BLOCK) {
-                int block = Activations.at(blocks, (first + t) / Activations.BLOCK, strip, columns);
-                turn(sums, t * ROWS, n, y.data(), block + (output - strip) * Activations.BLOCK);
+                if (byVectors(n, Activations.BLOCK)) {
+                    y.turn(all, first + t, output, ROWS, sums, t * ROWS, ROWS);
+                } else {
+                    turn(sums, t * ROWS, n, y.data(), y.inBlock(all, first + t, output));
+                }
             }
             return;
         }
@@ -63,14 +64,7 @@ final class Outputs {
         }
     }
 
-    /** Writes a block of tokens; for those past the last one whatever is there, as their sums are not used. */
     private static void turn(float[] sums, int at, int n, float[] y, int out) {
-        if (byVectors(n, Activations.BLOCK)) {
-            for (int r = 0; r < ROWS; r += Turn.COLUMNS) {
-                Turn.turn(sums, at + r, ROWS, y, out + r * Activations.BLOCK);
-            }
-            return;
-        }
         for (int r = 0; r < n; r++) {
             for (int t = 0; t < Activations.BLOCK; t++) {
                 y[out + r * Activations.BLOCK + t] = sums[at + t * ROWS + r];

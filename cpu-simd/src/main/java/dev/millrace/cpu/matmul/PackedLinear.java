@@ -162,8 +162,11 @@ public final class PackedLinear {
         return forms.equals(FLOATS) && !Activations.few(Form.FLOATS, tokens);
     }
 
-    /** Whether the kernels for many tokens are compiled, or taken as such; once it is so it stays so. */
+    /** Whether the kernels for many tokens, and those around them, are compiled, or taken as such; once so it stays so. */
     public boolean warm() {
+        if (PlainProduct.AROUND.cold(0)) {
+            return false;
+        }
         for (WeightPanels part : parts) {
             if (part.starts() != null && part.starts().manyTokens().cold(0)) {
                 return false;
@@ -268,6 +271,6 @@ public final class PackedLinear {
             Elementwise.activate(epilogue.act(), sums, 0, sums, 0, tokens * Panel.ROWS);
             bias = null;
         }
-        Outputs.write(sums, first, tokens, x.tokenBlocks(), n, bias, output, residual, y);
+        Outputs.write(sums, first, tokens, x.tokens, n, bias, output, residual, y);
     }
 }

@@ -14,21 +14,19 @@ public final class LinearStep implements Step {
     private final Buffer x;
     private final Buffer residual;
     private final Buffer y;
-    private final LinearStep writer;
-    private final PackedLinear reader;
+    private final Handover in;
+    private final Handover out;
     private final MatmulScratch scratch;
     private final WorkerPool pool;
     private Rows xRows;
     private Rows residualRows;
     private Rows yRows;
-    private Rows yBlocks;
-    private boolean readerIsWarm;
 
     /**
      * @param norm of the input, or null
      * @param residual added at the end, or null
-     * @param writer computes the input for this map alone; null where the input is in rows whoever computes it
-     * @param reader alone reads the output; null where the output is to be in rows
+     * @param in the input, where that may come in blocks; null where it comes in rows
+     * @param out the output, likewise; null with a residual
      */
     public LinearStep(
             PackedLinear linear,
@@ -37,8 +35,8 @@ public final class LinearStep implements Step {
             Buffer x,
             Buffer residual,
             Buffer y,
-            LinearStep writer,
-            PackedLinear reader,
+            Handover in,
+            Handover out,
             MatmulScratch scratch,
             WorkerPool pool) {
         this.linear = linear;
@@ -47,32 +45,26 @@ public final class LinearStep implements Step {
         this.x = x;
         this.residual = residual;
         this.y = y;
-        this.writer = writer;
-        this.reader = reader;
+        this.in = in;
+        this.out = out;
         this.scratch = scratch;
         this.pool = pool;
     }
 
     @Override
     public void ready(Chunk chunk) {
-        xRows = rows(xRows, norm == null ? x : scratch.normalized(), linear.inputs(), false);
-        yRows = rows(yRows, y, linear.outputs(), false);
+        xRows = rows(xRows, norm == null ? x : scratch.normalized(), linear.inputs());
+        yRows = rows(yRows, y, linear.outputs());
         if (residual != null) {
-            residualRows = rows(residualRows, residual, linear.outputs(), false);
+            residualRows = rows(residualRows, residual, linear.outputs());
         }
-        readerIsWarm = reader != null && reader.warm();
-        if (readerIsWarm) {
-            yBlocks = rows(yBlocks, y, linear.outputs(), true);
+        if (out != null) {
+            out.ready(chunk.tokens());
         }
     }
 
-    private static Rows rows(Rows before, Buffer buffer, int width, boolean blocks) {
-        return before != null && before.data() == buffer.data() ? before : new Rows(buffer.data(), 0, width, blocks);
-    }
-
-    /** Where so many rows of output are: of many tokens in blocks, if that is how the next map reads them. */
-    private Rows output(int rows) {
-        return readerIsWarm && reader.readsBlocks(rows) ? yBlocks : yRows;
+    private static Rows rows(Rows before, Buffer buffer, int width) {
+        return before != null && before.data() == buffer.data() ? before : new Rows(buffer.data(), 0, width);
     }
 
     @Override
@@ -86,7 +78,12 @@ public final class LinearStep implements Step {
             }
             pool.barrier(worker);
         }
-        Rows in = writer == null ? xRows : writer.output(rows);
-        linear.apply(in, rows, epilogue, residualRows, output(rows), scratch.activations(), pool, worker);
+        Rows from = blocksOr(in, rows, xRows);
+        linear.apply(from, rows, epilogue, residualRows, blocksOr(out, rows, yRows), scratch.activations(), pool, worker);
+    }
+
+    private static Rows blocksOr(Handover handover, int rows, Rows inRows) {
+        Rows blocks = handover == null ? null : handover.blocks(rows);
+        return blocks == null ? inRows : blocks;
     }
 }

@@ -6,10 +6,12 @@ import dev.millrace.core.executor.Executor;
 import dev.millrace.core.executor.ExecutorOptions;
 import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.graph.Op;
+import dev.millrace.core.graph.Value;
 import dev.millrace.core.kit.GraphOf;
 import dev.millrace.core.kit.Trial;
 import dev.millrace.core.kit.Trial.Pair;
 import dev.millrace.core.kit.Trial.Part;
+import dev.millrace.core.tensor.WeightFormat;
 import dev.millrace.cpu.CpuProvider;
 import java.util.Random;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -61,6 +63,41 @@ class AttentionStepTest {
                     2,
                     new Part(b, Trial.tokens(1, random), Rows.LAST),
                     new Part(a, Trial.tokens(1, random), Rows.LAST));
+        }
+    }
+
+    /** What one step alone reads is left as it reads it: of many tokens of one sequence in blocks, else in rows. */
+    @ParameterizedTest(name = "{0} workers, {1} heads, {2} kv heads, head {3}, weights {4}")
+    @CsvSource({
+        "2, 12, 12, 64, F32",
+        "2, 4, 2, 32, F16",
+        "3, 3, 1, 64, F32",
+        "2, 3, 3, 20, BF16",
+        "1, 16, 1, 64, F16",
+        "2, 4, 4, 32, Q8_0"
+    })
+    void linearMapsReadWhatAttentionAndOtherMapsHandThem(
+            int workers, int heads, int kvHeads, int headDim, WeightFormat format) {
+        GraphOf g = new GraphOf(heads);
+        int width = heads * headDim;
+        Op.Attention op = new Op.Attention(0, heads, kvHeads, headDim, 0.2f, true, 0);
+        Value attention =
+                g.add("attention", op, g.input(width), g.input(kvHeads * headDim), g.input(kvHeads * headDim));
+        Value up = g.add("up", g.linear(608, width, format, true), attention);
+        var built = g.done(g.add("down", g.linear(37, 608, format, false), up));
+        Random random = new Random(23);
+        try (Executor executor = new CpuProvider().open(0, new ExecutorOptions(workers, ExecutorOptions.Math.F32));
+                Trial trial = new Trial(executor, built, new CompileOptions(100))) {
+            Pair a = trial.session(400, KvFormat.F32);
+            Pair b = trial.session(400, KvFormat.F32);
+            trial.forward(1e-5, 77, new Part(a, Trial.tokens(77, random), Rows.ALL));
+            trial.forward(1e-5, 130, new Part(a, Trial.tokens(130, random), Rows.ALL)); // a whole chunk and 30 tokens
+            trial.forward(1e-5, 9, new Part(a, Trial.tokens(9, random), Rows.ALL));
+            trial.forward( // two sequences in a chunk, the second not at the beginning of a block
+                    1e-5,
+                    60,
+                    new Part(a, Trial.tokens(35, random), Rows.ALL),
+                    new Part(b, Trial.tokens(25, random), Rows.ALL));
         }
     }
 
