@@ -32,9 +32,6 @@ final class NibbleKernel {
     /** Bytes of the scales of a run of blocks as floats. */
     private static final int SCALES = Q4Panels.RUN * 2 * F_BYTES;
 
-    /** Up to so many tokens are multiplied with panels as they are; unpacking them takes as long as multiplying with two tokens. */
-    private static final int FEW = 8;
-
     /** Bytes of work space of a run of blocks: scales of a panel, the unpacked panel, and sums for four tokens. */
     static final int SCRATCH = SCALES + UnpackedNibbles.BYTES + Q4Panels.RUN * 2 * TOKENS * F_BYTES;
 
@@ -57,7 +54,7 @@ final class NibbleKernel {
             long panel, long bytes, int panels, int groups, NibbleFactors x, int tokens, float[][] sums, long scratch) {
         long unpacked = scratch + SCALES;
         long results = unpacked + UnpackedNibbles.BYTES;
-        boolean few = tokens <= FEW;
+        boolean few = tokens <= NibbleFactors.FEW;
         for (int g = 0; g < groups; g += Q4Panels.RUN) {
             int n = Math.min(Q4Panels.RUN, groups - g);
             for (int p = 0; p < panels; p++) {
@@ -71,7 +68,7 @@ final class NibbleKernel {
                     if (few) {
                         integers(run, n, x.factors, x.corrections, at, results);
                     } else {
-                        UnpackedNibbles.integers(unpacked, n, x.factors, x.paired, at, results);
+                        UnpackedNibbles.integers(unpacked, n, x.factors, x.corrections, at, results);
                     }
                     for (int t = 0; t < TOKENS; t += 2) {
                         add(scratch, results + 2L * t * F_BYTES, n, x.scales, at + t, sums[p], (b * TOKENS + t) * ROWS, g == 0);

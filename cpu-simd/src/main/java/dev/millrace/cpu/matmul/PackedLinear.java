@@ -47,6 +47,8 @@ public final class PackedLinear {
     private final int tiles;
     private final long bytes;
     private final EnumSet<Form> forms;
+    /** Whether a part has Q4_1's offsets, which multiply sums of activations. */
+    private final boolean offsets;
     /**
      * Whether all weights are multiplied where they lie. Then nothing is unpacked, and many tokens are cut between the workers
      * first: a worker reads what it has laid out itself.
@@ -62,6 +64,7 @@ public final class PackedLinear {
         bytes = parts.stream().mapToLong(WeightPanels::bytes).sum();
         forms = EnumSet.noneOf(Form.class);
         parts.forEach(p -> forms.add(p.kernels().form()));
+        offsets = parts.stream().anyMatch(p -> p.offsets() != 0);
         inPlace = parts.stream().allMatch(p -> p.kernels() == F32Panels.INSTANCE);
     }
 
@@ -213,7 +216,7 @@ public final class PackedLinear {
         boolean scaled = forms.contains(Form.SCALED) && !scratch.few(Form.SCALED);
         boolean floats = forms.contains(Form.FLOATS) && !scratch.few(Form.FLOATS);
         if (nibbles) {
-            scratch.nibbles.fill(x, tokens, inputs, worker, workers);
+            scratch.nibbles.fill(x, tokens, inputs, offsets, worker, workers);
         }
         if (scaled) {
             scratch.scaledBlocks.fill(x, tokens, inputs, worker, workers);

@@ -17,7 +17,7 @@ import jdk.incubator.vector.VectorSpecies;
  *
  * <p>Winograd's inner product (see {@link WinogradKernel}) is exact modulo 2^16: v0 x0 + v1 x1 = (v0 + x1)(v1 + x0) - v0 v1 -
  * x0 x1 in each half of a lane, v0 and v1 being an int of nibbles at two shifts that follow each other. What it has too much
- * are sums of the weights and of the factors alone: {@link #unpack} computes the first for all tokens, {@link NibbleFactors#paired}
+ * are sums of the weights and of the factors alone: {@link #unpack} computes the first for all tokens, {@link NibbleFactors#corrections}
  * holds the second for all rows. Weights are shifted once for all tokens too, and then are loaded without shifting.
  */
 final class UnpackedNibbles {
@@ -67,19 +67,19 @@ final class UnpackedNibbles {
      * index come first, which spares the others their range checks.
      *
      * @param panel where {@link #unpack} has laid them out
-     * @param at where the first block's first token is in {@link NibbleFactors#paired}
+     * @param at where the first block's first token is in {@link NibbleFactors#corrections}
      */
-    static void integers(long panel, int n, int[] factors, int[] paired, int at, long out) {
+    static void integers(long panel, int n, int[] factors, int[] corrections, int at, long out) {
         int h = at;
         int f = 16 * at;
         long products = panel + Q4Panels.RUN * WEIGHTS;
         for (long o = panel, end = panel + (long) WEIGHTS * n; o < end; o += WEIGHTS, products += PRODUCTS, h += 4, out += SUMS) {
             ShortVector a = ShortVector.fromMemorySegment(S, ALL, products & ADDRESS, LE);
             ShortVector b = ShortVector.fromMemorySegment(S, ALL, (products & ADDRESS) + F_BYTES, LE);
-            ShortVector s0 = IntVector.broadcast(I, paired[h]).reinterpretAsShorts(), t0 = s0.sub(b);
-            ShortVector s1 = IntVector.broadcast(I, paired[h + 1]).reinterpretAsShorts(), t1 = s1.sub(b);
-            ShortVector s2 = IntVector.broadcast(I, paired[h + 2]).reinterpretAsShorts(), t2 = s2.sub(b);
-            ShortVector s3 = IntVector.broadcast(I, paired[h + 3]).reinterpretAsShorts(), t3 = s3.sub(b);
+            ShortVector s0 = IntVector.broadcast(I, corrections[h]).reinterpretAsShorts(), t0 = s0.sub(b);
+            ShortVector s1 = IntVector.broadcast(I, corrections[h + 1]).reinterpretAsShorts(), t1 = s1.sub(b);
+            ShortVector s2 = IntVector.broadcast(I, corrections[h + 2]).reinterpretAsShorts(), t2 = s2.sub(b);
+            ShortVector s3 = IntVector.broadcast(I, corrections[h + 3]).reinterpretAsShorts(), t3 = s3.sub(b);
             s0 = s0.sub(a);
             s1 = s1.sub(a);
             s2 = s2.sub(a);
