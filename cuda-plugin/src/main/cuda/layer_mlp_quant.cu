@@ -2,16 +2,16 @@
 // blocks their share of the stream's columns, then some of the units, then of the output's rows.
 #include "layer_quant.cuh"
 
-#define MOST_UNITS 1024 // and what a column tile begins with
+#define MOST_UNITS(TILES) (TILES > 2 ? 1280 : 1024) // and what a column tile begins with
 
 enum { ROW, SUMS, HIDDEN, BARRIERS };
 
-template <int FMT, int STAGES> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
+template <int FMT, int STAGES, int TILES> __device__ __forceinline__ void mlp(const LayerMlpArgs& a) {
     extern __shared__ __align__(128) char memory[];
     __shared__ struct {
         u64 barriers[BARRIERS];
-        Arriving arriving;
-        Digits x[2], hidden[MOST_UNITS / 128];
+        Arriving<TILES> arriving;
+        Digits x[TILES], hidden[MOST_UNITS(TILES) / 128];
     } shared;
     const int rank = blockIdx.z, blocks = gridDim.z, width = a.up.k, t = threadIdx.x, warp = t >> 5, sides = a.gated ? 2 : 1;
     const int columns = width / blocks, colTiles = columns / TILE_COLS, from = blockIdx.x * a.units, units = min(a.units, a.down.k - from), rows = units * sides;
@@ -20,9 +20,9 @@ template <int FMT, int STAGES> __device__ __forceinline__ void mlp(const LayerMl
     // Sums of so many rows meet in one block.
     const int share = (rows / 16 + blocks - 1) / blocks, own = min(share * 16, max(0, rows - rank * share * 16)), sources = width / TILE_COLS;
     const WarpTiles up(rows / 16, colTiles);
-    auto upRow = [&](int i) { return firstTile + up.from + i; };
+    auto at = [&](int i) { return (firstTile + up.from + i) * (a.up.ld / TILE_COLS) + rank * colTiles + up.column; };
     const int firstOut = (rank * LAYER_WARPS + warp) * colTiles; // row tile
-    PairRing<FMT, STAGES, decltype(upRow)> ring(a.up, rank * colTiles + up.column, up.count, upRow, a.down, firstOut, from / TILE_COLS, unitTiles, colTiles == 2, memory);
+    PairRing<FMT, STAGES, TILES, decltype(at)> ring(a.up, up.count, at, a.down, firstOut, colTiles, from / TILE_COLS, unitTiles, memory);
     float4* slots = reinterpret_cast<float4*>(memory + LAYER_WARPS * STAGES * ring.STAGE);
     float *sums = reinterpret_cast<float*>(slots + LAYER_THREADS), *hidden = sums + sources * share * 16;
     const u32 inverse = 65536 / share + 1; // for numbers of row tiles
@@ -34,31 +34,31 @@ template <int FMT, int STAGES> __device__ __forceinline__ void mlp(const LayerMl
         expect(barriers + HIDDEN, units * 4);
     }
     clusterArrive();
-    Incoming<FMT> incoming(a.in, a.norm, columns);
+    Incoming<FMT, TILES> incoming(a.in, a.norm, rank * colTiles, columns);
     const int pair = t >> 1, half = t & 1, firstOwn = firstRow + rank * share * 16; // of own rows
     float2 bias = make_float2(0, 0);
     if (a.bias && 2 * pair < own) bias = make_float2(__ldg(a.bias + firstOwn + 2 * pair), __ldg(a.bias + firstOwn + 2 * pair + 1));
     for (int i = t; i < unitTiles * 128; i += LAYER_THREADS) if (i < offset || i >= offset + units) hidden[i] = 0;
     clusterWait();
     dependencyWait();
-    dependentsLaunch();
     incoming.cutTo(shared.x, a.in, a.norm, width, blockIdx.x == 0, slots, shared.arriving, barriers + ROW);
 
     {
         const Operand<FMT> x(shared.x[up.column]);
         float* to = sums + (rank * colTiles + up.column) * share * 16;
-        ring.multiplyFirst(x, [&](int i, int r, float v) {
+        ring.multiplyFirst(x, 0, up.count, [&](int i, int r, float v) {
             const int tile = up.from + i, block = tile * inverse >> 16;
             send(to + (tile - block * share) * 16 + r, barriers + SUMS, block, v);
         });
     }
+    dependentsLaunch(); // what the next launch asks for does not stand before these weights
     const float factor = incoming.factor(a.norm, width, shared.arriving, barriers + ROW);
     awaitBytes(barriers + SUMS);
 #pragma unroll 1
     for (int p = pair; 2 * (p & ~15) < own; p += LAYER_THREADS / 2) { // two threads a pair of rows, in whole warps
         float2 v = make_float2(0, 0);
 #pragma unroll
-        for (int i = 0; i < COLUMN_TILES / 2; i++) {
+        for (int i = 0; i < Arriving<TILES>::MOST / 2; i++) {
             const int s = half + i * 2;
             if (s < sources) {
                 const float2 one = *reinterpret_cast<const float2*>(sums + s * share * 16 + 2 * p);
@@ -76,21 +76,24 @@ template <int FMT, int STAGES> __device__ __forceinline__ void mlp(const LayerMl
         for (int b = a.gated ? half : 0; b < blocks; b += a.gated ? 2 : 1) send(to, barriers + HIDDEN, b, one * gate);
     }
     awaitBytes(barriers + HIDDEN);
-    if (warp < unitTiles) cutFrom<FMT>(hidden + warp * 128, shared.hidden[warp]);
+#pragma unroll
+    for (int i = 0; i < MOST_UNITS(TILES) / 128; i += LAYER_WARPS) if (warp + i < unitTiles) cutFrom<FMT>(hidden + (warp + i) * 128, shared.hidden[warp + i]);
     __syncthreads();
     partEnds(a.mark, 0);
-    const float v = ring.multiplySecond(shared.hidden);
-    if (ring.tileOfLane() < colTiles) a.parts[blockIdx.x * width + (firstOut + ring.tileOfLane()) * 16 + ring.rowOfLane()] = v;
+    ring.multiplySecond(shared.hidden, [&](int tile, int r, float v) { a.parts[blockIdx.x * width + (firstOut + tile) * 16 + r] = v; });
     partEnds(a.mark, 1);
 }
 
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL) // elsewhere they are never launched
-#define BODY(FMT) mlp<FMT, FMT == FMT_Q8_0 ? 2 : FMT == FMT_Q4_1 ? 5 : 6>(a)
+#define BODY(FMT, STAGES, TILES) mlp<FMT, STAGES, TILES>(a)
 #else
-#define BODY(FMT)
+#define BODY(FMT, STAGES, TILES)
 #endif
-#define KERNEL(NAME, FMT) \
-    extern "C" __global__ void __launch_bounds__(LAYER_THREADS, 2) NAME(const __grid_constant__ LayerMlpArgs a) { BODY(FMT); }
-KERNEL(layer_mlp_q8_0, FMT_Q8_0)
-KERNEL(layer_mlp_q4_0, FMT_Q4_0)
-KERNEL(layer_mlp_q4_1, FMT_Q4_1)
+#define KERNEL(NAME, FMT, STAGES, TILES) \
+    extern "C" __global__ void __launch_bounds__(LAYER_THREADS, 2) NAME(const __grid_constant__ LayerMlpArgs a) { BODY(FMT, STAGES, TILES); }
+KERNEL(layer_mlp_q8_0, FMT_Q8_0, 2, 2)
+KERNEL(layer_mlp_q4_0, FMT_Q4_0, 6, 2)
+KERNEL(layer_mlp_q4_1, FMT_Q4_1, 5, 2)
+KERNEL(layer_mlp_q8_0_wide, FMT_Q8_0, 2, 4)
+KERNEL(layer_mlp_q4_0_wide, FMT_Q4_0, 4, 4)
+KERNEL(layer_mlp_q4_1_wide, FMT_Q4_1, 4, 4)

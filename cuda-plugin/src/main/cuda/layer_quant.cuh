@@ -1,14 +1,13 @@
 // One row through half of a layer in one launch, weights in 8 or 4 bits: what layer_attention_quant.cu and layer_mlp_quant.cu share.
 //
-// As layer.cuh, but the tiles of quant.cuh decide how work is cut. The blocks of a cluster share the columns of the stream, one or two
-// column tiles each, so that a block cuts only its own columns into bytes, and their sums of q, k and v, or of hidden units, meet in
-// distributed shared memory; after that they share the rows of the output. A warp's tiles come, two at a time, through a ring in shared
-// memory of its own, by cp.async: no other warp waits for it, and a ring's worth of weights is under way before the wait.
+// As layer.cuh, but the tiles of quant.cuh decide how work is cut. The blocks of a cluster share the columns of the stream, TILES column
+// tiles each (one or two, or four), so that a block cuts only its own columns into bytes, and their sums of q, k and v, or of hidden units,
+// meet in distributed shared memory; after that they share the rows of the output, a warp as many row tiles as its block has column tiles.
+// A warp's tiles come, two at a time, through a ring in shared memory of its own, by cp.async: no other warp waits for it, and a ring's
+// worth of weights is under way before the wait.
 #pragma once
 #include "gemv_quant.cuh"
 #include "layer.cuh"
-
-#define COLUMN_TILES 16 // of the stream, at most
 
 // 128 columns of x as integers; scales in the order 0, 2, 1, 3, as products() reads them.
 struct Digits { u32 words[4 * BLOCK_WORDS]; float scales[4], sums[4]; };
@@ -37,9 +36,10 @@ template <int FMT> struct Operand {
     }
 };
 
-// What a warp multiplies: first row tiles of one column tile of a matrix, row tile rows(i) for i < count, then a few neighbouring columns of
-// one or two neighbouring row tiles of another. Pairs of tiles come through a ring in shared memory that is the warp's own.
-template <int FMT, int STAGES, class Rows> struct PairRing {
+// What a warp multiplies: first tiles of a matrix, at(i) for i < count, then neighbouring row tiles of another, of some neighbouring
+// columns. Pairs of tiles come through a ring in shared memory that is the warp's own. ROWS: how the second matrix's are paired. 2: one row
+// tile's columns, or the columns of two row tiles; 4: of two row tiles, then of two more; else two columns of any number of row tiles.
+template <int FMT, int STAGES, int ROWS, class At> struct PairRing {
     typedef TileStream<FMT> S;
     static const int BYTES = S::BYTES, SCALE_BYTES = S::SCALE_BYTES, STAGE = 2 * (BYTES + SCALE_BYTES);
     struct Source { // from where the lane reads
@@ -52,16 +52,17 @@ template <int FMT, int STAGES, class Rows> struct PairRing {
         }
     };
     const Source first, second;
-    const Rows rows;
-    const int count, columns, firstPairs, pairs;
-    const bool wide; // two row tiles of the second matrix
+    const At at;
+    const int count, rows, columns, firstPairs, pairs;
+    const bool wide; // two row tiles of the second matrix at once
     char* const memory;
     int asked = 0, slot = 0;
 
-    // Asks for what there is room for. from: the second matrix's first row tile for the warp, column: both matrices' first column.
-    __device__ __forceinline__ PairRing(const Weight& a, int column, int count, Rows rows, const Weight& b, int from, int firstColumn, int columns, bool wide, void* memory)
-        : first(a, column), second(b, (long long)from * (b.ld / TILE_COLS) + firstColumn), rows(rows), count(count), columns(columns), firstPairs((count + 1) / 2),
-          pairs(firstPairs + (wide ? columns : (columns + 1) / 2)), wide(wide), memory(static_cast<char*>(memory) + (threadIdx.x >> 5) * (STAGES * STAGE)) {
+    // Asks for what there is room for. from: the second matrix's first row tile for the warp.
+    __device__ __forceinline__ PairRing(const Weight& a, int count, At at, const Weight& b, int from, int rows, int firstColumn, int columns, void* memory)
+        : first(a, 0), second(b, (long long)from * (b.ld / TILE_COLS) + firstColumn), at(at), count(count), rows(rows), columns(columns), firstPairs((count + 1) / 2),
+          pairs(firstPairs + (ROWS > 4 ? rows : ROWS == 4 ? 2 * columns : rows == 2 ? columns : (columns + 1) / 2)), wide(ROWS == 4 || (ROWS == 2 && rows == 2)),
+          memory(static_cast<char*>(memory) + (threadIdx.x >> 5) * (STAGES * STAGE)) {
 #pragma unroll 1
         for (int s = 0; s < STAGES; s++) ask(s);
     }
@@ -73,7 +74,9 @@ template <int FMT, int STAGES, class Rows> struct PairRing {
             const int i = asked - firstPairs;
             const char *data = one ? first.data : second.data, *scales = one ? first.scales : second.scales;
             int even, odd;
-            if (one) even = rows(2 * asked) * first.ld, odd = rows(min(2 * asked + 1, count - 1)) * first.ld;
+            if (one) even = at(2 * asked), odd = at(min(2 * asked + 1, count - 1));
+            else if (ROWS > 4) even = i * second.ld, odd = even + 1;
+            else if (ROWS == 4) even = i < columns ? i : i - columns + 2 * second.ld, odd = even + second.ld;
             else even = wide ? i : 2 * i, odd = wide ? second.ld + i : min(2 * i + 1, columns - 1);
             const u32 to = u32(__cvta_generic_to_shared(memory)) + slot * STAGE + lane * 16;
 #pragma unroll
@@ -132,37 +135,43 @@ template <int FMT, int STAGES, class Rows> struct PairRing {
     }
     static __device__ __forceinline__ int tileOfLane() { return threadIdx.x & 1; }
     static __device__ __forceinline__ int rowOfLane() { return (threadIdx.x & 31) / 4 * 2 + (threadIdx.x >> 1 & 1); }
-    // The first matrix's tiles times x: out(tile, row of the tile, sum), a row a lane.
-    template <class Out> __device__ __forceinline__ void multiplyFirst(const Operand<FMT>& x, Out out) {
+    // The next of the first matrix's tiles, up to tile `end`, times x: out(tile, row of the tile, sum), a row a lane.
+    template <class Out> __device__ __forceinline__ void multiplyFirst(const Operand<FMT>& x, int begin, int end, Out out) {
         const bool second = threadIdx.x & 2;
 #pragma unroll 1
-        for (int i = 0; i < count; i += 2) {
+        for (int i = begin; i < end; i += 2) {
             Tile<FMT> tiles[2];
             take(tiles);
             float acc[2][2] = {};
 #pragma unroll
             for (int h = 0; h < 2; h++) products(tiles[h], x.x, x.scale, x.sum, second, acc[h]);
             const float v = meet(acc);
-            if (i + tileOfLane() < count) out(i + tileOfLane(), rowOfLane(), v);
+            if (i + tileOfLane() < end) out(i + tileOfLane(), rowOfLane(), v);
         }
     }
-    // The second matrix's times x[column]: the sum of row rowOfLane() of tile tileOfLane(), of which the second may not be there.
-    __device__ __forceinline__ float multiplySecond(const Digits* x) {
+    // The second matrix's times x[column]: out(row tile, row of the tile, sum), a row a lane.
+    template <class Out> __device__ __forceinline__ void multiplySecond(const Digits* x, Out out) {
         const bool second = threadIdx.x & 2;
-        float acc[2][2] = {};
+        const int turns = ROWS > 4 ? rows : ROWS / 2;
 #pragma unroll 1
-        for (int i = 0; i < columns; i += wide ? 1 : 2) {
-            Tile<FMT> tiles[2];
-            take(tiles);
+        for (int turn = 0; turn < turns; turn++) {
+            float acc[2][2] = {};
+#pragma unroll 1
+            for (int i = 0; i < columns; i += wide ? 1 : 2) {
+                Tile<FMT> tiles[2];
+                take(tiles);
 #pragma unroll
-            for (int h = 0; h < 2; h++) {
-                if (h && !wide && i + 1 == columns) break;
-                const Operand<FMT> one(x[i + (h && !wide)]);
-                products(tiles[h], one.x, one.scale, one.sum, second, acc[h]);
+                for (int h = 0; h < 2; h++) {
+                    if (h && !wide && i + 1 == columns) break;
+                    const Operand<FMT> one(x[i + (h && !wide)]);
+                    products(tiles[h], one.x, one.scale, one.sum, second, acc[h]);
+                }
             }
+            if (!wide) acc[0][0] += acc[1][0], acc[0][1] += acc[1][1];
+            const float v = meet(acc);
+            const int tile = (wide ? 2 * turn : turn) + tileOfLane();
+            if (wide || tileOfLane() == 0) out(tile, rowOfLane(), v);
         }
-        if (!wide) acc[0][0] += acc[1][0], acc[0][1] += acc[1][1];
-        return meet(acc);
     }
 };
 
@@ -176,36 +185,41 @@ struct WarpTiles {
     }
 };
 
-struct Arriving { // of the stream's column tiles: mean, squares of the differences
-    float2 stats[COLUMN_TILES];
+template <int TILES> struct Arriving { // of the stream's column tiles: mean, squares of the differences
+    static const int MOST = TILES > 2 ? 32 : 16;
+    float2 stats[MOST];
 };
 // The block's columns of the stream, summed up, normalized (but for the factor of a root mean square) and cut into bytes.
-template <int FMT> struct Incoming {
+template <int FMT, int TILES> struct Incoming {
     Quad bias, gain, offset; // what does not depend on the kernels before; of warps with a column tile
-    int columns, at;
+    int column, columns, at; // the block's first column tile; its columns; the warp's first column
 
-    __device__ __forceinline__ Incoming(const ResidualRef& r, const NormRef& norm, int columns) : columns(columns) {
+    __device__ __forceinline__ Incoming(const ResidualRef& r, const NormRef& norm, int column, int columns) : column(column), columns(columns) {
         const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, have = warp * 128 < columns ? 128 : 0;
-        at = blockIdx.z * columns + warp * 128;
+        at = column * 128 + warp * 128;
         bias = {0, 0, 0, 0}, offset = bias;
         if (r.bias) bias.load(r.bias + at, lane, have, false);
         gain.load(norm.w + at, lane, have, false);
         if (norm.kind == NORM_LAYER && norm.b) offset.load(norm.b + at, lane, have, false);
     }
     // After both waits. slots: of 256. Ends with a barrier of the block. Statistics arrive in every block.
-    __device__ __forceinline__ void cutTo(Digits* to, const ResidualRef& r, const NormRef& norm, int width, bool keep, float4* slots, Arriving& arriving, u64* arrived) {
-        const int t = threadIdx.x, warp = t >> 5, lane = t & 31, shift = columns > 128 ? 6 : 5, groups = LAYER_THREADS >> shift, group = t >> shift;
-        const float4* part = reinterpret_cast<const float4*>(r.parts + blockIdx.z * columns) + (t & ((1 << shift) - 1));
+    __device__ __forceinline__ void cutTo(Digits* to, const ResidualRef& r, const NormRef& norm, int width, bool keep, float4* slots, Arriving<TILES>& arriving, u64* arrived) {
+        const int t = threadIdx.x, warp = t >> 5, lane = t & 31, shift = TILES > 4 ? 8 : TILES > 2 ? 7 : columns > 128 ? 6 : 5, groups = LAYER_THREADS >> shift, group = t >> shift;
+        const float4* part = reinterpret_cast<const float4*>(r.parts + column * 128) + (t & ((1 << shift) - 1));
         Quad x;
         x.load(r.x + at, lane, warp * 128 < columns ? 128 : 0, true);
-        float4 v[4];
+        const int EACH = TILES > 4 ? 16 : TILES > 2 ? 8 : 4; // parts
+        float4 v[EACH];
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
+        for (int i = 0; i < EACH; i++) {
             const int p = group + i * groups;
             v[i] = make_float4(0, 0, 0, 0);
-            if (p < r.count) v[i] = __ldcg(part + p * (r.ld / 4));
+            if (p < r.count && (TILES <= 4 || 4 * t < columns)) v[i] = __ldcg(part + p * (r.ld / 4));
         }
-        add(v[0], v[1]), add(v[2], v[3]), add(v[0], v[2]);
+#pragma unroll
+        for (int n = 1; n < EACH; n *= 2)
+#pragma unroll
+            for (int i = 0; i < EACH; i += 2 * n) add(v[i], v[i + n]);
         slots[t] = v[0];
         __syncthreads();
         if (warp * 128 < columns) {
@@ -239,33 +253,40 @@ template <int FMT> struct Incoming {
         if (norm.kind != NORM_LAYER && warp * 128 < columns) tell(x, 0, arriving, arrived); // needed only at the end
     }
     // Mean and squares of the warp's columns to every block.
-    __device__ __forceinline__ void tell(const Quad& x, float mean, Arriving& arriving, u64* arrived) const {
+    __device__ __forceinline__ void tell(const Quad& x, float mean, Arriving<TILES>& arriving, u64* arrived) const {
         const int warp = threadIdx.x >> 5, lane = threadIdx.x & 31;
         const float squares = warpSum(x.squares(mean));
         if (lane >= int(gridDim.z)) return;
-        float* stats = &arriving.stats[blockIdx.z * (columns / 128) + warp].x;
+        float* stats = &arriving.stats[column + warp].x;
         send(stats, arrived, lane, mean);
         send(stats + 1, arrived, lane, squares);
     }
     // Mean and variance of the stream.
-    static __device__ __forceinline__ float2 statistics(int width, const Arriving& arriving, u64* arrived) {
-        const int lane = threadIdx.x & 15, tiles = width / 128;
+    static __device__ __forceinline__ float2 statistics(int width, const Arriving<TILES>& arriving, u64* arrived) {
+        const int MOST = Arriving<TILES>::MOST, lane = threadIdx.x & (MOST - 1), tiles = width / 128;
         awaitBytes(arrived);
         float2 s = lane < tiles ? arriving.stats[lane] : make_float2(0, 0);
         float mean = s.x;
 #pragma unroll
-        for (int o = 8; o; o >>= 1) mean += __shfl_xor_sync(~0u, mean, o);
+        for (int o = MOST / 2; o; o >>= 1) mean += __shfl_xor_sync(~0u, mean, o);
         mean = __fdividef(mean, float(tiles));
         float squares = lane < tiles ? s.y + 128 * (s.x - mean) * (s.x - mean) : 0.f;
 #pragma unroll
-        for (int o = 8; o; o >>= 1) squares += __shfl_xor_sync(~0u, squares, o);
+        for (int o = MOST / 2; o; o >>= 1) squares += __shfl_xor_sync(~0u, squares, o);
         return make_float2(mean, __fdividef(squares, float(width)));
     }
     // What sums still lack.
-    static __device__ __forceinline__ float factor(const NormRef& norm, int width, const Arriving& arriving, u64* arrived) {
+    static __device__ __forceinline__ float factor(const NormRef& norm, int width, const Arriving<TILES>& arriving, u64* arrived) {
         return norm.kind == NORM_RMS ? rsqrtf(statistics(width, arriving, arrived).y + norm.eps) : 1.f;
     }
 };
+
+// The copy engine brings bytes as far as the L2, both 16-byte aligned.
+__device__ __forceinline__ void bringNear(const void* from, u32 bytes) {
+#if __CUDA_ARCH__ >= 900
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from), "r"(bytes) : "memory");
+#endif
+}
 
 // 128 columns from shared memory, cut by a warp.
 template <int FMT> __device__ __forceinline__ void cutFrom(const float* x, Digits& to) {

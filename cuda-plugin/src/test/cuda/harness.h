@@ -42,9 +42,9 @@ KERNEL(attn_tiles64, AttentionArgs) KERNEL(attn_tiles128, AttentionArgs)
 KERNEL(expand_q8_0, ExpandArgs) KERNEL(expand_q4_0, ExpandArgs) KERNEL(expand_q4_1, ExpandArgs)
 KERNEL(layer_attention_f32, LayerAttentionArgs) KERNEL(layer_attention_f16, LayerAttentionArgs) KERNEL(layer_attention_bf16, LayerAttentionArgs)
 KERNEL(layer_mlp_f32, LayerMlpArgs) KERNEL(layer_mlp_f16, LayerMlpArgs) KERNEL(layer_mlp_bf16, LayerMlpArgs) KERNEL(layer_sum, LayerSumArgs)
-#define LAYER_QUANT_KERNELS(F) KERNEL(layer_mlp_##F, LayerMlpArgs) \
-    KERNEL(layer_attention_##F##_f16_1, LayerAttentionArgs) KERNEL(layer_attention_##F##_f16_2, LayerAttentionArgs) \
-    KERNEL(layer_attention_##F##_f32_1, LayerAttentionArgs) KERNEL(layer_attention_##F##_f32_2, LayerAttentionArgs)
+#define LAYER_ATTENTION_KERNELS(F) KERNEL(layer_attention_##F##_1, LayerAttentionArgs) KERNEL(layer_attention_##F##_2, LayerAttentionArgs) \
+    KERNEL(layer_attention_##F##_wide_1, LayerAttentionArgs) KERNEL(layer_attention_##F##_wide_2, LayerAttentionArgs)
+#define LAYER_QUANT_KERNELS(F) KERNEL(layer_mlp_##F, LayerMlpArgs) KERNEL(layer_mlp_##F##_wide, LayerMlpArgs) LAYER_ATTENTION_KERNELS(F##_f16) LAYER_ATTENTION_KERNELS(F##_f32)
 LAYER_QUANT_KERNELS(q8_0) LAYER_QUANT_KERNELS(q4_0) LAYER_QUANT_KERNELS(q4_1)
 #define TILES_KERNELS(F) KERNEL(gemm_##F##_tiles256, TiledArgs) KERNEL(gemm_##F##_tiles192, TiledArgs) KERNEL(gemm_##F##_tiles160, TiledArgs) KERNEL(gemm_##F##_tiles128, TiledArgs)
 #define SHORT_KERNELS(F) KERNEL(gemm_##F##_short128, TiledArgs) KERNEL(gemm_##F##_short64, TiledArgs) KERNEL(gemm_##F##_short32, TiledArgs)
@@ -61,13 +61,18 @@ inline LinearKernel gemvOf(int fmt, int m) {
 inline void (*layerAttentionOf(int fmt))(LayerAttentionArgs) { return fmt == FMT_F32 ? layer_attention_f32 : fmt == FMT_F16 ? layer_attention_f16 : layer_attention_bf16; }
 inline void (*layerMlpOf(int fmt))(LayerMlpArgs) { return fmt == FMT_F32 ? layer_mlp_f32 : fmt == FMT_F16 ? layer_mlp_f16 : layer_mlp_bf16; }
 // sharing: heads of a cluster that share keys
-inline void (*layerAttentionQuantOf(int fmt, int kvFmt, int sharing))(LayerAttentionArgs) {
-#define OF(F) {{layer_attention_##F##_f32_1, layer_attention_##F##_f32_2}, {layer_attention_##F##_f16_1, layer_attention_##F##_f16_2}}
-    void (*kernels[3][2][2])(LayerAttentionArgs) = {OF(q8_0), OF(q4_0), OF(q4_1)};
+inline void (*layerAttentionQuantOf(int fmt, int kvFmt, int sharing, int headDim))(LayerAttentionArgs) {
+#define OF(F) {{F##_1, F##_2}, {F##_wide_1, F##_wide_2}}
+#define BOTH(F) {OF(layer_attention_##F##_f32), OF(layer_attention_##F##_f16)}
+    void (*kernels[3][2][2][2])(LayerAttentionArgs) = {BOTH(q8_0), BOTH(q4_0), BOTH(q4_1)};
+#undef BOTH
 #undef OF
-    return kernels[fmt - FMT_Q8_0][kvFmt != FMT_F32][sharing - 1];
+    return kernels[fmt - FMT_Q8_0][kvFmt != FMT_F32][headDim == 128][sharing - 1];
 }
-inline void (*layerMlpQuantOf(int fmt))(LayerMlpArgs) { return fmt == FMT_Q8_0 ? layer_mlp_q8_0 : fmt == FMT_Q4_0 ? layer_mlp_q4_0 : layer_mlp_q4_1; }
+inline void (*layerMlpQuantOf(int fmt, int width))(LayerMlpArgs) {
+    void (*kernels[3][2])(LayerMlpArgs) = {{layer_mlp_q8_0, layer_mlp_q8_0_wide}, {layer_mlp_q4_0, layer_mlp_q4_0_wide}, {layer_mlp_q4_1, layer_mlp_q4_1_wide}};
+    return kernels[fmt - FMT_Q8_0][width > 2048];
+}
 inline LinearKernel strictOf(int kind) { return kind == 0 ? gemm_f32 : kind == 1 ? gemm_f32_small : gemm_f32_few; }
 inline LinearKernel gemmOf(const LinearArgs& a, int sm, bool tf32) {
     if (a.w.fmt == FMT_F32 && !tf32) return strictOf(strictPlan(a, sm).kind);
@@ -111,6 +116,10 @@ inline void queryClusters() {
         at[0].val.clusterDim.x = at[0].val.clusterDim.y = 1, at[0].val.clusterDim.z = c;
         config.gridDim = dim3(1, 1, c), config.blockDim = dim3(256), config.dynamicSmemBytes = 16384, config.attrs = at, config.numAttrs = 1;
         if (cudaOccupancyMaxActiveClusters(&clusterLimit[c], (const void*)attn_decode_cluster, &config)) clusterLimit[c] = 0, cudaGetLastError();
+        if (!clusterLimit[c]) continue;
+        CU(cudaFuncSetAttribute((const void*)layer_mlp_q4_0_wide, cudaFuncAttributeMaxDynamicSharedMemorySize, 128 * 1024));
+        config.dynamicSmemBytes = 128 * 1024;
+        if (cudaOccupancyMaxActiveClusters(&clusterAlone[c], (const void*)layer_mlp_q4_0_wide, &config)) clusterAlone[c] = 0, cudaGetLastError();
     }
 }
 inline void launchAttnDecode(AttentionArgs& a, int sm, int reach = 4096) {

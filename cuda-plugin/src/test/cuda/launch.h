@@ -10,7 +10,7 @@ inline int ceilDiv(int a, int b) { return (a + b - 1) / b; }
 
 // Clusters of so many blocks of 256 threads that run at once, two blocks an SM; zeros where there are none. Those of four blocks
 // or more cannot fill the card: its parts have odd numbers of SMs.
-inline int clusterLimit[9];
+inline int clusterLimit[9], clusterAlone[9]; // of blocks that are alone on an SM
 
 // One row of x and weights in blocks: gemv_q8_0, gemv_q4_0, gemv_q4_1. A cluster shares the columns, and clusters the rows, of which
 // each has kSlices whole tiles or one more. Four blocks where x is long, and an eighth fewer than there is room for, so that the
@@ -229,28 +229,30 @@ inline Launch layerMlpLaunch(LayerMlpArgs& a, int sm, int clusters = 0) {
     }
     return {};
 }
-// The same of block formats: one or two column tiles of the stream a block, two heads a cluster. A multiprocessor has room for one block of
-// each launch, but with two column tiles not for two of the second: its clusters are as many as find one each, and none waits for another's.
-struct QuantLayer {
-    int blocks, columns; // of a cluster; column tiles of a block
-    explicit QuantLayer(int width) : blocks(width / 128 / (width > 1024 ? 2 : 1)), columns(width > 1024 ? 2 : 1) {}
-    static int pairBytes(int fmt) { return 8 * 2 * (fmt == FMT_Q8_0 ? 2176 : fmt == FMT_Q4_1 ? 1280 : 1152); } // of all warps
-};
-inline Launch layerAttentionQuantLaunch(LayerAttentionArgs& a) {
-    const QuantLayer l(a.qkv.k);
-    const int H = 2, sharing = std::min(H, a.heads / a.kvHeads), D = 64, sharers = H / sharing, rows = (H + 2 * sharers) * D, row = D * (a.kvFmt ? 2 : 4);
-    const int stages = a.qkv.fmt == FMT_Q8_0 ? 2 : 3, ring = stages * QuantLayer::pairBytes(a.qkv.fmt);
-    a.chunk = (l.columns == 2 ? 8192 : 16384) / (2 * sharers * row); // two of them
-    const int scratch = std::max({1024, l.columns * rows, 8 * sharing * (D + 2)});
-    return {dim3(a.heads / H, 1, l.blocks), 256, ring + 4 * size_t(sharers) * a.chunk * row + 4 * size_t(l.blocks * (rows + H * (D + 2)) + rows + H * (D + 2) + H * D + scratch), l.blocks};
+// The same of block formats, two heads a cluster. A block has one, two or four column tiles of the stream; of attention with heads of 128 at
+// most six, as even as can be, and as many blocks as find a multiprocessor each. So have the clusters of the second launch, whose blocks
+// take more than half of one from two column tiles on, and leave room for one of attention: none waits for another's.
+inline int quantBytes(int fmt, int stages) { return stages * 8 * 2 * (fmt == FMT_Q8_0 ? 2176 : fmt == FMT_Q4_1 ? 1280 : 1152); } // pairs of tiles, of all warps
+inline int quantColumns(int width) { return width > 2048 ? 4 : width > 1024 ? 2 : 1; } // column tiles of a block
+inline Launch layerAttentionQuantLaunch(const LayerAttentionArgs& a) {
+    const int H = 2, D = a.headDim, tiles = a.qkv.k / 128, clusters = a.heads / H, sharing = std::min(H, a.heads / a.kvHeads), rows = (H + 2 * (H / sharing)) * D;
+    const bool wide = D == 128;
+    int blocks = wide ? 8 : tiles / quantColumns(a.qkv.k);
+    while (wide && blocks > 2 && clusters > clusterAlone[blocks]) blocks--;
+    blocks = std::min(blocks, tiles);
+    const int stages[2][3] = {{2, 3, 3}, {1, 3, 2}}, ring = quantBytes(a.qkv.fmt, stages[wide][a.qkv.fmt - FMT_Q8_0]);
+    const int scratch = std::max({1024, ceilDiv(tiles, blocks) * rows, 8 * sharing * (D + 2)});
+    return {dim3(clusters, 1, blocks), 256, ring + 4 * size_t(blocks * (rows + H * (D + 2)) + rows + H * (D + 2) + H * D + scratch), blocks};
 }
 inline Launch layerMlpQuantLaunch(LayerMlpArgs& a, int clusters = 0) {
-    const QuantLayer l(a.up.k);
-    const int most = clusters ? clusters : l.columns == 2 ? std::min(16, clusterLimit[8] / 2) : 16, sides = a.gated ? 2 : 1;
-    a.units = roundUp(ceilDiv(a.down.k, most), clusters || l.columns == 2 ? 32 : 256);
-    const int stages = a.up.fmt == FMT_Q8_0 ? 2 : a.up.fmt == FMT_Q4_1 ? 5 : 6, ring = stages * QuantLayer::pairBytes(a.up.fmt), share = ceilDiv(a.units * sides / 16, l.blocks);
-    const int tiles = ceilDiv(96 + a.units, 128);
-    return {dim3(ceilDiv(a.down.k, a.units), 1, l.blocks), 256, size_t(ring) + 4096 + 4 * size_t(l.blocks * l.columns * share * 16 + tiles * 128), l.blocks};
+    const int columns = quantColumns(a.up.k), blocks = a.up.k / 128 / columns;
+    const bool wide = columns == 4;
+    const int most = clusters ? clusters : columns >= 2 ? std::min(16, clusterLimit[8] / 2) : 16, sides = a.gated ? 2 : 1;
+    a.units = roundUp(ceilDiv(a.down.k, most), wide ? 128 : clusters || columns == 2 ? 32 : 256);
+    const int stages[2][3] = {{2, 6, 5}, {2, 4, 4}}, ring = quantBytes(a.up.fmt, stages[wide][a.up.fmt - FMT_Q8_0]), share = ceilDiv(a.units * sides / 16, blocks);
+    const int tiles = ceilDiv((wide ? 0 : 96) + a.units, 128);
+    const size_t shared = size_t(ring) + 4096 + 4 * size_t(blocks * columns * share * 16 + tiles * 128);
+    return {dim3(ceilDiv(a.down.k, a.units), 1, blocks), 256, wide ? std::max(shared, size_t(110 * 1024)) : shared, blocks};
 }
 inline Launch layerSumLaunch(const LayerSumArgs& a) { return {dim3(ceilDiv(a.width, 128)), 256, 0}; }
 // Head sizes are padded to one of these in shared memory.

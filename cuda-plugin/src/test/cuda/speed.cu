@@ -50,6 +50,9 @@ int main(int argc, char** argv) {
         for (int pos : {128, 1920}) decodeLayers(L1B, FMT_Q4_0, pos);
         for (int fmt : {FMT_Q8_0, FMT_Q4_0}) decodeLayers(GPT2, fmt, 128);
         decodeLayers(L1B, FMT_Q8_0, 128);
+        for (int fmt : {FMT_Q4_0, FMT_Q8_0}) for (int pos : {4, 1920}) decodeLayers(L7B, fmt, pos);
+        for (int pos : {4, 1920}) decodeLayers(L8B, FMT_Q4_0, pos);
+        decodeLayers(WIDE, FMT_Q4_0, 128);
     }
     if (argc > 1 && !strcmp(argv[1], "one")) { // one model fmt pos
         Model m = modelOf(argv[2]);

@@ -87,11 +87,11 @@ struct Decoder {
     void downStep(int l) { linear(*down[l], mid.p, x.p, false, true, ACT_NONE, false); }
     void headStep() { linear(*head, x.p, logits.p, true, false, ACT_NONE, false, true); }
     // The same with two launches a layer.
-    Dev<float> streams{2 * 2048}, attParts{32 * 2048}, mlpParts{32 * 2048};
+    Dev<float> streams{2 * 4096}, attParts{32 * 4096}, mlpParts{32 * 4096};
     int clusters = 0, mlpParts_ = 0, attParts_ = 0;
     bool quant() { return fmt >= FMT_Q8_0; }
     NormRef norm() { return {vec.p, m.llama ? nullptr : vec.p, 1e-5f, m.llama ? NORM_RMS : NORM_LAYER, m.d, 0}; }
-    ResidualRef behindMlp(int l, float* sum) { return {l ? streams.p + 2048 : x.p, l && !m.llama ? vec.p : nullptr, mlpParts.p, sum, l ? mlpParts_ : 0, m.d}; }
+    ResidualRef behindMlp(int l, float* sum) { return {l ? streams.p + m.d : x.p, l && !m.llama ? vec.p : nullptr, mlpParts.p, sum, l ? mlpParts_ : 0, m.d}; }
     void layerAttention(int l) {
         LayerAttentionArgs a = {};
         a.in = behindMlp(l, streams.p), a.norm = norm(), a.qkv = qkv[l]->w, a.o = o[l]->w, a.parts = attParts.p, a.b = b;
@@ -100,17 +100,17 @@ struct Decoder {
         else a.rope = {cs.p, m.hd, m.hd, 0, m.hd / 2};
         const int of = quant() ? 2 : 1;
         attParts_ = m.heads / of;
-        if (quant()) launch(layerAttentionQuantOf(fmt, 1, std::min(of, m.heads / m.kvHeads)), layerAttentionQuantLaunch(a), a);
+        if (quant()) launch(layerAttentionQuantOf(fmt, 1, std::min(of, m.heads / m.kvHeads), m.hd), layerAttentionQuantLaunch(a), a);
         else launch(layerAttentionOf(fmt), layerAttentionLaunch(a), a);
     }
     void layerMlp(int l) {
         LayerMlpArgs a = {};
-        a.in = {streams.p, m.llama ? nullptr : vec.p, attParts.p, streams.p + 2048, attParts_, m.d};
+        a.in = {streams.p, m.llama ? nullptr : vec.p, attParts.p, streams.p + m.d, attParts_, m.d};
         a.norm = norm(), a.up = up[l]->w, a.down = down[l]->w, a.bias = m.llama ? nullptr : vec.p, a.parts = mlpParts.p;
         a.act = m.llama ? ACT_SILU : ACT_GELU_TANH, a.gated = m.llama;
         const Launch g = quant() ? layerMlpQuantLaunch(a, clusters) : layerMlpLaunch(a, sms, clusters);
         mlpParts_ = g.grid.x;
-        launch(quant() ? layerMlpQuantOf(fmt) : layerMlpOf(fmt), g, a);
+        launch(quant() ? layerMlpQuantOf(fmt, m.d) : layerMlpOf(fmt), g, a);
     }
     void layerSum() {
         LayerSumArgs a = {behindMlp(m.layers, x.p), m.d, 0, nullptr};
@@ -165,8 +165,8 @@ static void decodeLayers(Model m, int fmt, int pos) {
     auto expected = d.logits.host();
     d.reset(pos);
     const float before = timeGraph([&] { d.step(); }, 40);
-    const std::vector<int> plain = {0, 12, 14, 16}, narrow = {0, 16, 24}, wide = {0, 14};
-    for (int clusters : !d.quant() ? plain : m.d > 1024 ? wide : narrow) { // 0: the rule
+    const std::vector<int> plain = {0, 12, 14, 16}, narrow = {0, 16, 24}, wide = {0, 14}, rule = {0};
+    for (int clusters : !d.quant() ? plain : m.d > 2048 ? rule : m.d > 1024 ? wide : narrow) { // 0: the rule
         d.clusters = clusters;
         d.reset(pos);
         d.layersStep();

@@ -58,6 +58,7 @@ static float timeGraph(std::function<void()> body, int reps = 20, int warm = 3) 
 struct Model { const char* name; int layers, d, f, heads, kvHeads, hd, vocab; bool llama; };
 static const Model GPT2 = {"gpt2", 12, 768, 3072, 12, 12, 64, 50257, false}, GPT2M = {"gpt2-medium", 24, 1024, 4096, 16, 16, 64, 50257, false}, GPT2L = {"gpt2-large", 36, 1280, 5120, 20, 20, 64, 50257, false};
 static const Model L135M = {"llama-135m", 30, 576, 1536, 9, 3, 64, 49152, true}, L1B = {"llama-3.2-1b", 16, 2048, 8192, 32, 8, 64, 128256, true}, L7B = {"llama-2-7b", 32, 4096, 11008, 32, 32, 128, 32000, true};
+static const Model L8B = {"llama-3-8b", 32, 4096, 14336, 32, 8, 128, 128256, true}, WIDE = {"wide heads", 24, 1024, 3072, 8, 4, 128, 50257, true};
 
 struct Mat {
     Weight w;

@@ -39,7 +39,7 @@ final class CudaExecutor implements Executor {
                 gpu.multiprocessors(),
                 gpu.sharedBytesPerBlock(),
                 tiles,
-                tiles ? LaunchRules.clustersOf(kernels.get("attn_decode_cluster")::clustersAtOnce) : LaunchRules.NO_CLUSTERS);
+                tiles ? Clusters.of(kernels.get("attn_decode_cluster")::clustersAtOnce) : Clusters.NONE);
         this.strict = strict;
     }
 

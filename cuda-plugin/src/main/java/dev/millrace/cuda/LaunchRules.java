@@ -2,7 +2,6 @@ package dev.millrace.cuda;
 
 import dev.millrace.cuda.driver.Geometry;
 import java.util.Locale;
-import java.util.function.ToIntFunction;
 
 /** How many blocks and threads each kernel gets, as the comments of {@code abi.cuh} say. */
 final class LaunchRules {
@@ -46,11 +45,6 @@ final class LaunchRules {
     private static final int STATIC_SHARED = 8 * 1024;
     static final int COLUMN_TILE = 128;
 
-    /** Of a device without clusters. */
-    static final int[] NO_CLUSTERS = new int[MOST_CLUSTER + 1];
-
-    private static final int CLUSTER_SHARED = 16 * 1024;
-
     private final int multiprocessors;
     private final int sharedLimit;
     private final boolean tiles;
@@ -63,31 +57,16 @@ final class LaunchRules {
     /**
      * @param sharedBytesPerBlock the most shared memory that the device gives a block
      * @param tiles whether it has a copy engine and matrix units of compute capability 9.0
-     * @param clusters at n, how many clusters of n blocks of decoding run at once, as {@link #clustersOf} asks
      */
-    LaunchRules(int multiprocessors, int sharedBytesPerBlock, boolean tiles, int[] clusters) {
+    LaunchRules(int multiprocessors, int sharedBytesPerBlock, boolean tiles, Clusters clusters) {
         this.multiprocessors = multiprocessors;
         this.tiles = tiles;
-        this.clusters = clusters.clone();
+        this.clusters = clusters.atOnce();
         this.sharedLimit = Math.min(MOST_SHARED, sharedBytesPerBlock - STATIC_SHARED);
         this.strictProducts = new StrictProducts(multiprocessors, sharedLimit);
-        this.attention = new AttentionRules(multiprocessors, tiles, clusters);
-        this.vectors = new VectorRules(multiprocessors, sharedLimit, tiles, clusters);
-        this.layers = new LayerRules(multiprocessors, sharedBytesPerBlock, clusters[LayerRules.BLOCKS]);
-    }
-
-    /**
-     * How many clusters of 2, 3, ... blocks of decoding run at once. Multiprocessors lie in groups of odd numbers, so that
-     * larger clusters leave some idle: of an H200's 264 blocks 248 in clusters of four.
-     *
-     * @param atOnce asks the device about a launch
-     */
-    static int[] clustersOf(ToIntFunction<Geometry> atOnce) {
-        int[] clusters = new int[MOST_CLUSTER + 1];
-        for (int n = 2; n <= MOST_CLUSTER; n++) {
-            clusters[n] = atOnce.applyAsInt(new Geometry(1, 1, n, THREADS, CLUSTER_SHARED, n));
-        }
-        return clusters;
+        this.attention = new AttentionRules(multiprocessors, tiles, clusters.atOnce());
+        this.vectors = new VectorRules(multiprocessors, sharedLimit, tiles, clusters.atOnce());
+        this.layers = new LayerRules(multiprocessors, sharedBytesPerBlock, clusters);
     }
 
     int multiprocessors() {

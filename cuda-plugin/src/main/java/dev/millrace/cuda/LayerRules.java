@@ -39,12 +39,11 @@ final class LayerRules {
 
     /**
      * @param sharedBytesPerBlock the most shared memory that the device gives a block
-     * @param clusters how many clusters of {@link #BLOCKS} small blocks run at once, two blocks a multiprocessor; 0 for none
      */
-    LayerRules(int multiprocessors, int sharedBytesPerBlock, int clusters) {
+    LayerRules(int multiprocessors, int sharedBytesPerBlock, Clusters clusters) {
         this.multiprocessors = multiprocessors;
         this.sharedLimit = sharedBytesPerBlock;
-        this.clusters = clusters;
+        this.clusters = clusters.atOnce()[BLOCKS];
         this.tiled = new TiledLayerRules(sharedBytesPerBlock - OTHER_SHARED, clusters);
     }
 
@@ -63,13 +62,16 @@ final class LayerRules {
     }
 
     /**
-     * @param chunk positions whose keys and values a block holds at once
+     * @param chunk positions whose keys and values a block holds at once, of plain formats
      * @param kernel what its kernel's name ends in, after the format
      */
     record Attention(Geometry geometry, int chunk, String kernel) {}
 
-    /** @param units hidden units of a cluster; the last may have fewer */
-    record Mlp(Geometry geometry, int units) {
+    /**
+     * @param units hidden units of a cluster; the last may have fewer
+     * @param kernel what its kernel's name ends in, after the format
+     */
+    record Mlp(Geometry geometry, int units, String kernel) {
         int parts() {
             return geometry.gridX();
         }
@@ -137,7 +139,7 @@ final class LayerRules {
             int shared = weights + Float.BYTES * (up.columns() + units + rows);
             int count = Math.ceilDiv(hidden, units);
             if (large ? shared <= sharedLimit - OTHER_SHARED : !large(shared)) {
-                return new Mlp(geometry(count, BLOCKS, shared), units);
+                return new Mlp(geometry(count, BLOCKS, shared), units, "");
             }
         }
         return null;

@@ -124,7 +124,7 @@ final class LayerSteps {
                     .put(up.gated() ? 1 : 0)
                     .put(rule.units())
                     .put(0);
-            e.launch(kernel("layer_mlp_", matrix(up)), rule.geometry(), later);
+            e.launch(kernel("layer_mlp_", matrix(up)) + rule.kernel(), rule.geometry(), later);
             if (ends) {
                 e.begin();
                 left(e, 1, down, rule.parts(), e.address(down.node().output()));

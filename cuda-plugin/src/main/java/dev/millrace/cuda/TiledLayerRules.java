@@ -5,26 +5,30 @@ import static dev.millrace.cuda.LaunchRules.WARPS;
 
 import dev.millrace.core.executor.KvFormat;
 import dev.millrace.core.graph.Op;
-import dev.millrace.cuda.driver.Geometry;
 import java.util.Locale;
 
 /**
- * {@link LayerRules} of block formats. The tiles of their matrices decide: the blocks of a cluster share a stream's columns, one or two
- * column tiles each, and a cluster takes two heads of 64, a column tile of the output's matrix.
+ * {@link LayerRules} of block formats. The tiles of their matrices decide: the blocks of a cluster share a stream's columns, some column
+ * tiles each, and a cluster takes two heads of 64 or 128, column tiles of the output's matrix. The kernels called wide are those for
+ * four column tiles and more.
  */
 final class TiledLayerRules {
-    /** Columns of the stream: two tiles for each block of a cluster. */
-    static final int MOST_WIDTH = 2048;
+    /** Columns of the stream: four tiles for each block of a cluster. */
+    static final int MOST_WIDTH = 4096;
 
     /** Positions up to which a cluster's share of the context is shorter than what five launches take. */
     private static final int MOST_REACH = 2048;
 
+    /** The same of 8-bit weights and heads of {@link #WIDE_HEAD_DIM}. */
+    private static final int MOST_REACH_OF_LARGE_WEIGHTS = 1024;
+
     private static final int TILE = 128;
     private static final int HEADS = 2;
     private static final int HEAD_DIM = 64;
+    private static final int WIDE_HEAD_DIM = 128;
 
-    /** Of a part of a head's attention: sums, the highest score and the total of the weights. */
-    private static final int PART = HEAD_DIM + 2;
+    /** Column tiles of a block where heads are of {@link #WIDE_HEAD_DIM}. */
+    private static final int MOST_TILES = 6;
 
     /** Hidden units of a cluster begin in a column tile where they like, in steps of so many. */
     private static final int UNITS = 32;
@@ -35,69 +39,93 @@ final class TiledLayerRules {
     /** Of one cluster, with what its first column tile begins with. */
     private static final int MOST_UNITS = 1024;
 
-    /** Parts of the stream that threads add up, four each, where a block has one column tile; half as many where it has two. */
-    private static final int MOST_PARTS = 32;
-
+    private static final int MOST_UNITS_WIDE = 1280;
     private static final int MOST_MLP_CLUSTERS = 16;
 
+    /** Beyond half of a multiprocessor's shared memory, with what the kernel declares itself. */
+    private static final int BEYOND_HALF = 1024;
+
     private final int room;
-    private final int clusters;
+    private final Clusters clusters;
 
     /**
      * @param room bytes of shared memory that a block may ask for
-     * @param clusters how many clusters of eight small blocks run at once, two blocks a multiprocessor; 0 for none
      */
-    TiledLayerRules(int room, int clusters) {
+    TiledLayerRules(int room, Clusters clusters) {
         this.room = room;
         this.clusters = clusters;
     }
 
-    /** How many blocks a cluster has for a stream, and column tiles each of them. */
+    /**
+     * @param blocks of a cluster
+     * @param tiles column tiles of a block, at most
+     */
     private record Cut(int blocks, int tiles) {
-        static Cut of(int width) {
-            int tiles = width > MOST_WIDTH / 2 ? 2 : 1;
-            return new Cut(width / TILE / tiles, tiles);
+        /** One, two or four tiles for every block; null where that is not possible. */
+        static Cut even(int width) {
+            int tiles = width > MOST_WIDTH / 2 ? 4 : width > MOST_WIDTH / 4 ? 2 : 1;
+            int blocks = width / TILE / tiles;
+            return width <= MOST_WIDTH && width == blocks * tiles * TILE && blocks > 1 ? new Cut(blocks, tiles) : null;
         }
 
-        static boolean possible(int width) {
-            return width % TILE == 0 && width <= MOST_WIDTH && width == of(width).blocks * of(width).tiles * TILE && of(width).blocks > 1;
+        boolean wide() {
+            return tiles > 2;
         }
 
+        /** Parts of the stream that the threads of a block add up. */
         int mostParts() {
-            return MOST_PARTS / tiles;
+            return tiles == 1 ? 32 : 16;
         }
+    }
+
+    /** As many blocks as find a multiprocessor each, and tiles as even as can be; null where that is not possible. */
+    private Cut uneven(int width, int count) {
+        int tiles = width / TILE;
+        for (int blocks = Math.min(LayerRules.BLOCKS, tiles); blocks > 1; blocks--) {
+            if (count <= clusters.alone()[blocks]) {
+                int most = Math.ceilDiv(tiles, blocks);
+                return most <= MOST_TILES ? new Cut(blocks, most) : null;
+            }
+        }
+        return null;
     }
 
     /** Two heads a cluster; null where that is not possible. */
     LayerRules.Attention attention(Matrix qkv, Matrix o, Op.Attention op, KvFormat kv, int reach) {
         int width = qkv.columns();
+        int dim = op.headDim();
+        int count = op.heads() / HEADS;
         int ratio = op.heads() / op.kvHeads();
-        boolean fits = qkv.format() == o.format()
-                && Cut.possible(width)
-                && reach <= MOST_REACH
+        Cut next = Cut.even(width); // of the launch that adds up what this one leaves
+        boolean wide = dim == WIDE_HEAD_DIM;
+        boolean fits = next != null
+                && qkv.format() == o.format()
+                && reach <= (wide && qkv.format() == Format.Q8_0 ? MOST_REACH_OF_LARGE_WEIGHTS : MOST_REACH)
                 && op.causal()
-                && op.headDim() == HEAD_DIM
+                && (wide || dim == HEAD_DIM && !next.wide())
                 && op.heads() % HEADS == 0
                 && (ratio == 1 || ratio % HEADS == 0)
-                && op.heads() / HEADS <= Math.min(clusters, Cut.of(width).mostParts())
+                && count <= Math.min(clusters.atOnce()[LayerRules.BLOCKS], next.mostParts())
                 && o.rows() == width
-                && o.columns() == op.heads() * HEAD_DIM
-                && qkv.rows() == (op.heads() + 2 * op.kvHeads()) * HEAD_DIM;
-        if (!fits) {
+                && o.columns() == op.heads() * dim
+                && qkv.rows() == (op.heads() + 2 * op.kvHeads()) * dim;
+        Cut cut = !fits ? null : wide ? uneven(width, count) : next;
+        if (cut == null) {
             return null;
         }
-        Cut cut = Cut.of(width);
         int sharing = Math.min(HEADS, ratio); // heads of the cluster that share keys
-        int keys = HEADS / sharing;
-        int rows = (HEADS + 2 * keys) * HEAD_DIM;
-        int position = keys * HEAD_DIM * kv.bytes();
-        int chunk = (cut.tiles == 2 ? 4 * 1024 : 8 * 1024) / position; // two of them, of keys and values each
-        int scratch = Math.max(4 * THREADS, Math.max(cut.tiles * rows, WARPS * sharing * PART));
-        int floats = cut.blocks * (rows + HEADS * PART) + rows + HEADS * (PART + HEAD_DIM) + scratch;
-        int stages = qkv.format() == Format.Q8_0 ? 2 : 3;
-        int shared = stages * pair(qkv.format()) + 4 * chunk * position + Float.BYTES * floats;
-        String kernel = "_" + kv.name().toLowerCase(Locale.ROOT) + "_" + sharing;
-        return shared > room ? null : new LayerRules.Attention(geometry(op.heads() / HEADS, cut, shared), chunk, kernel);
+        int rows = (HEADS + 2 * (HEADS / sharing)) * dim;
+        int part = dim + 2; // of a head's attention: sums, the highest score and the total of the weights
+        int scratch = Math.max(4 * THREADS, Math.max(cut.tiles * rows, WARPS * sharing * part));
+        int floats = cut.blocks * (rows + HEADS * part) + rows + HEADS * (part + dim) + scratch;
+        int stages = switch (qkv.format()) {
+            case Q8_0 -> wide ? 1 : 2;
+            case Q4_1 -> wide ? 2 : 3;
+            default -> 3;
+        };
+        int shared = stages * pair(qkv.format()) + Float.BYTES * floats;
+        String kernel = "_" + kv.name().toLowerCase(Locale.ROOT) + (wide ? "_wide_" : "_") + sharing;
+        return shared > room ? null : new LayerRules.Attention(LayerRules.geometry(count, cut.blocks, shared), 0, kernel);
     }
 
     /**
@@ -108,9 +136,10 @@ final class TiledLayerRules {
         int hidden = down.columns();
         int width = up.columns();
         int rows = gated ? 2 * hidden : hidden;
-        int most = Math.min(MOST_MLP_CLUSTERS, clusters / 2);
-        boolean fits = up.format() == down.format()
-                && Cut.possible(width)
+        int most = Math.min(MOST_MLP_CLUSTERS, clusters.atOnce()[LayerRules.BLOCKS] / 2);
+        Cut cut = Cut.even(width);
+        boolean fits = cut != null
+                && up.format() == down.format()
                 && most > 0
                 && hidden % UNITS == 0
                 && up.rows() == rows
@@ -118,31 +147,29 @@ final class TiledLayerRules {
         if (!fits) {
             return null;
         }
-        Cut cut = Cut.of(width);
-        int units = cut.tiles == 2
-                ? Format.roundUp(Math.ceilDiv(hidden, most), UNITS)
-                : Format.roundUp(Math.ceilDiv(hidden, MOST_MLP_CLUSTERS), UNITS_OF_ONE_TILE);
-        int before = TILE - UNITS;
-        if (before + units > MOST_UNITS) {
+        int units = switch (cut.tiles) {
+            case 1 -> Format.roundUp(Math.ceilDiv(hidden, MOST_MLP_CLUSTERS), UNITS_OF_ONE_TILE);
+            case 2 -> Format.roundUp(Math.ceilDiv(hidden, most), UNITS);
+            default -> Format.roundUp(Math.ceilDiv(hidden, most), TILE); // a tile in two clusters is read twice
+        };
+        int before = cut.wide() ? 0 : TILE - UNITS;
+        if (before + units > (cut.wide() ? MOST_UNITS_WIDE : MOST_UNITS)) {
             return null;
         }
         int share = Math.ceilDiv(units * (gated ? 2 : 1), Format.ROW_TILE * cut.blocks) * Format.ROW_TILE; // rows whose sums meet in a block
         int floats = 4 * THREADS + width / TILE * share + Format.roundUp(before + units, TILE);
         int stages = switch (up.format()) {
             case Q8_0 -> 2;
-            case Q4_1 -> 5;
-            default -> 6;
+            case Q4_1 -> cut.wide() ? 4 : 5;
+            default -> cut.wide() ? 4 : 6;
         };
-        int shared = stages * pair(up.format()) + Float.BYTES * floats;
-        return shared > room ? null : new LayerRules.Mlp(geometry(Math.ceilDiv(hidden, units), cut, shared), units);
+        int least = cut.wide() ? room / 2 + BEYOND_HALF : 0;
+        int shared = Math.max(least, stages * pair(up.format()) + Float.BYTES * floats);
+        return shared > room ? null : new LayerRules.Mlp(LayerRules.geometry(Math.ceilDiv(hidden, units), cut.blocks, shared), units, cut.wide() ? "_wide" : "");
     }
 
     /** Bytes of a pair of tiles for every warp. */
     private static int pair(Format format) {
         return Math.toIntExact(WARPS * 2 * (format.dataBytes(Format.ROW_TILE, TILE) + format.scaleBytes(Format.ROW_TILE, TILE)));
-    }
-
-    private static Geometry geometry(int count, Cut cut, int shared) {
-        return LayerRules.geometry(count, cut.blocks, shared);
     }
 }

@@ -18,15 +18,16 @@ class LaunchRulesTest {
     private static final int SHARED_OF_SMALL_CARDS = 99 * 1024;
 
     /** How many clusters of 2 to 8 blocks of decoding one H200 ran at once, two blocks a multiprocessor. */
-    private static final int[] CLUSTERS_OF_H200 = {0, 0, 132, 79, 62, 47, 39, 32, 30};
+    private static final Clusters CLUSTERS_OF_H200 =
+            new Clusters(new int[] {0, 0, 132, 79, 62, 47, 39, 32, 30}, new int[] {0, 0, 66, 39, 30, 22, 17, 15, 15});
 
     /** Rules of a card of any size, with clusters or without. */
     private static LaunchRules rules(Random random, int shared) {
         int multiprocessors = 1 + random.nextInt(200);
         boolean tiles = shared == SHARED_OF_HOPPER && random.nextBoolean();
-        int[] clusters = tiles
-                ? LaunchRules.clustersOf(g -> random.nextInt(2 * multiprocessors / g.cluster() + 1))
-                : LaunchRules.NO_CLUSTERS;
+        Clusters clusters = tiles
+                ? Clusters.of(g -> random.nextInt(2 * multiprocessors / g.cluster() + 1))
+                : Clusters.NONE;
         return new LaunchRules(multiprocessors, shared, tiles, clusters);
     }
 
@@ -84,7 +85,7 @@ class LaunchRulesTest {
         assertThat(head.geometry().gridX()).as("all of the card").isEqualTo(132);
         VectorRules.Vector small = rules.vectors().of(new Matrix(0, 0, 2304, 768, Format.Q8_0), 1);
         assertThat(small.geometry().cluster()).isEqualTo(1);
-        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, Clusters.NONE);
         assertThat(others.vectors().of(new Matrix(0, 0, 4096, 11008, Format.Q4_0), 1).geometry().cluster()).isEqualTo(1);
     }
 
@@ -101,7 +102,7 @@ class LaunchRulesTest {
         VectorRules.Vector small = rules.vectors().of(new Matrix(0, 0, 2304, 768, Format.F32), 1);
         assertThat(small.geometry().gridX()).as("a quarter of the card stays free, shares are equal").isEqualTo(192);
         assertThat(rules.vectors().of(new Matrix(0, 0, 2304, 768, Format.F32), 2).kernel()).isEqualTo("gemv_f32");
-        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, Clusters.NONE);
         assertThat(others.vectors().of(new Matrix(0, 0, 2304, 768, Format.F32), 1).kernel()).isEqualTo("gemv_f32");
     }
 
@@ -199,7 +200,7 @@ class LaunchRulesTest {
         assertThat(o.shares()).as("all of its tiles").isEqualTo(48);
         LaunchRules.Product head = rules.product(new Matrix(0, 0, 50257, 1280, Format.F32), 1024, false, true);
         assertThat(head.kernel()).isEqualTo("gemm_f32");
-        LaunchRules others = new LaunchRules(80, SHARED_OF_SMALL_CARDS, false, LaunchRules.NO_CLUSTERS);
+        LaunchRules others = new LaunchRules(80, SHARED_OF_SMALL_CARDS, false, Clusters.NONE);
         assertThat(others.product(new Matrix(0, 0, 768, 768, Format.F32), 128, false, true).kernel()).isEqualTo("gemm_f32");
     }
 
@@ -210,7 +211,7 @@ class LaunchRulesTest {
         LaunchRules.Product product = rules.product(down, 1024, false, false);
         assertThat(product.kernel()).isEqualTo("gemm_bf16_tiles160");
         assertThat(product.geometry()).isEqualTo(new Geometry(64, 1, 2, 384, 5 * 288 * 128 + 20480 + 128, 2));
-        LaunchRules alone = new LaunchRules(132, SHARED_OF_HOPPER, true, LaunchRules.NO_CLUSTERS);
+        LaunchRules alone = new LaunchRules(132, SHARED_OF_HOPPER, true, Clusters.NONE);
         assertThat(alone.product(down, 1024, false, false).shares()).as("no room for clusters").isEqualTo(1);
     }
 
@@ -236,7 +237,7 @@ class LaunchRulesTest {
         assertThat(rules.product(down, 16, false, false).kernel()).isEqualTo("gemm_bf16_short32");
         assertThat(rules.product(down, 512, false, false).kernel()).startsWith("gemm_bf16_tiles");
         assertThat(rules.product(new Matrix(0, 0, 2304, 768, Format.Q4_0), 128, false, false).kernel()).startsWith("gemm_f16_short");
-        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        LaunchRules others = new LaunchRules(132, SHARED_OF_HOPPER, false, Clusters.NONE);
         assertThat(others.product(down, 16, false, false).kernel()).isEqualTo("gemm_bf16_small");
         assertThat(others.product(new Matrix(0, 0, 2304, 768, Format.Q4_0), 128, false, false).kernel()).isEqualTo("gemm_q4_0");
     }
@@ -262,7 +263,7 @@ class LaunchRulesTest {
     @Test
     void plainAttentionRunsInSmallBlocksUntilTheyReadTooManyKeys() {
         LaunchRules hopper = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
-        LaunchRules others = new LaunchRules(108, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        LaunchRules others = new LaunchRules(108, SHARED_OF_HOPPER, false, Clusters.NONE);
         Op.Attention gpt2 = new Op.Attention(0, 12, 12, 64, 1, true, 0);
         AttentionRules.Attend few = hopper.attention().plain(gpt2, 0, 130, 3);
         assertThat(few.kernel()).isEqualTo("attn_few");
@@ -319,7 +320,7 @@ class LaunchRulesTest {
 
     @Test
     void aContextIsSplitNoFinerThanItIsLong() {
-        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        LaunchRules rules = new LaunchRules(132, SHARED_OF_HOPPER, false, Clusters.NONE);
         Op.Attention one = new Op.Attention(0, 1, 1, 64, 1, true, 0);
         assertThat(rules.attention().ofOne(one, 1, 128).gridX()).isEqualTo(2);
         assertThat(rules.attention().ofOne(one, 1, 4096).gridX()).isEqualTo(64);

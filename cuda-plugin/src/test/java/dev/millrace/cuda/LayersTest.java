@@ -23,7 +23,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Which layers a single row passes in two launches. */
 class LayersTest {
     private static final int SHARED_OF_HOPPER = 227 * 1024;
-    private static final int[] CLUSTERS_OF_H200 = {0, 0, 132, 79, 62, 47, 39, 32, 30};
+    private static final Clusters CLUSTERS_OF_H200 =
+            new Clusters(new int[] {0, 0, 132, 79, 62, 47, 39, 32, 30}, new int[] {0, 0, 66, 39, 30, 22, 17, 15, 15});
     private static final LaunchRules H200 = new LaunchRules(132, SHARED_OF_HOPPER, true, CLUSTERS_OF_H200);
 
     /** A model as it is run: fused, rows that nobody asked for left out early. */
@@ -68,7 +69,11 @@ class LayersTest {
     @ParameterizedTest
     @EnumSource(names = {"Q8_0", "Q4_0", "Q4_1"})
     void everyLayerOfAModelOfBlockFormatsIsTwoLaunchesWhereHeadsAndTheStreamAreWholeTiles(WeightFormat format) {
-        everyLayerIsTwoLaunches(List.of(KitModels.gptOfTiles(format), KitModels.llamaOfTiles(format)));
+        everyLayerIsTwoLaunches(List.of(
+                KitModels.gptOfTiles(format),
+                KitModels.llamaOfTiles(format),
+                KitModels.gptOfWideHeads(format),
+                KitModels.llamaOfWideHeads(format)));
     }
 
     private static void everyLayerIsTwoLaunches(List<GraphOf.Built> models) {
@@ -108,7 +113,7 @@ class LayersTest {
     @Test
     void devicesWithoutClustersKeepTheirLaunches() {
         Model model = Model.of(KitModels.gpt(WeightFormat.F32));
-        LaunchRules other = new LaunchRules(132, SHARED_OF_HOPPER, false, LaunchRules.NO_CLUSTERS);
+        LaunchRules other = new LaunchRules(132, SHARED_OF_HOPPER, false, Clusters.NONE);
         assertThat(model.fused(model.graph.output(Graph.LOGITS), other)).isEqualTo(model.steps);
     }
 
@@ -138,9 +143,14 @@ class LayersTest {
     }
 
     private static LayerRules.Attention attention(int width, int heads, int kvHeads, Format format, KvFormat kv, int reach) {
-        Op.Attention op = new Op.Attention(0, heads, kvHeads, 64, 1, true, 0);
+        return attention(width, heads, kvHeads, 64, format, kv, reach);
+    }
+
+    private static LayerRules.Attention attention(
+            int width, int heads, int kvHeads, int dim, Format format, KvFormat kv, int reach) {
+        Op.Attention op = new Op.Attention(0, heads, kvHeads, dim, 1, true, 0);
         return H200.layers()
-                .attention(matrix((heads + 2 * kvHeads) * 64, width, format), matrix(width, heads * 64, format), op, kv, reach);
+                .attention(matrix((heads + 2 * kvHeads) * dim, width, format), matrix(width, heads * dim, format), op, kv, reach);
     }
 
     private static LayerRules.Mlp mlp(int width, int hidden, boolean gated, Format format) {
@@ -166,18 +176,45 @@ class LayersTest {
         assertThat(gpt.geometry().gridZ()).as("a column tile a block").isEqualTo(6);
         assertThat(gpt.kernel()).as("each head has keys of its own").isEqualTo("_f32_1");
         assertThat(mlp(768, 3072, false, Format.Q8_0).parts()).isEqualTo(12);
-        assertThat(attention(4096, 32, 32, Format.Q4_0, KvFormat.F16, 128)).as("wider than two tiles a block").isNull();
+        assertThat(attention(4096, 64, 64, Format.Q4_0, KvFormat.F16, 128)).as("heads of 64, wider than two tiles a block").isNull();
         assertThat(attention(1152, 18, 18, Format.Q4_0, KvFormat.F16, 128)).as("nine column tiles").isNull();
         assertThat(attention(768, 12, 4, Format.Q4_0, KvFormat.F16, 128)).as("two heads that may have different keys").isNull();
-        assertThat(attention(768, 12, 128, Format.Q8_0)).as("heads of 128").isNull();
-        assertThat(mlp(4096, 11008, true, Format.Q4_0)).isNull();
+        assertThat(attention(768, 12, 96, Format.Q8_0)).as("heads of 96").isNull();
+    }
+
+    @ParameterizedTest
+    @EnumSource(names = {"Q8_0", "Q4_0", "Q4_1"})
+    void wideLayersOfBlockFormatsFindAMultiprocessorForEachOfTheirBlocks(Format format) {
+        LayerRules.Attention llama2 = attention(4096, 32, 32, 128, format, KvFormat.F16, 128);
+        assertThat(llama2.geometry().gridX()).as("two heads a cluster").isEqualTo(16);
+        assertThat(llama2.geometry().gridZ()).as("sixteen clusters of seven would share multiprocessors").isEqualTo(6);
+        assertThat(llama2.kernel()).isEqualTo("_f16_wide_1");
+        assertThat(attention(4096, 32, 32, 128, format, KvFormat.F16, 2048) == null)
+                .as("after 1920 positions five launches are faster with int8")
+                .isEqualTo(format == Format.Q8_0);
+        LayerRules.Attention shared = attention(3072, 24, 4, 128, format, KvFormat.F32, 128);
+        assertThat(shared.geometry().gridX()).isEqualTo(12);
+        assertThat(shared.geometry().gridZ()).isEqualTo(8);
+        assertThat(shared.kernel()).isEqualTo("_f32_wide_2");
+        LayerRules.Mlp units = mlp(4096, 11008, true, format);
+        assertThat(units.parts()).isEqualTo(15);
+        assertThat(units.units()).as("whole column tiles").isEqualTo(768);
+        assertThat(units.kernel()).isEqualTo("_wide");
+        int declared = 11 * 1024 + 2 * 1024; // by both kernels, and what the device takes for a block
+        assertThat(2 * units.geometry().sharedBytes() + declared).as("no room for two").isGreaterThan(SHARED_OF_HOPPER + 1024);
+        assertThat(units.geometry().sharedBytes() + llama2.geometry().sharedBytes() + declared)
+                .as("but for one of each")
+                .isLessThanOrEqualTo(SHARED_OF_HOPPER + 1024);
+        assertThat(mlp(2304, 4096, true, format)).as("18 column tiles").isNull();
+        assertThat(mlp(8192, 4096, true, format)).isNull();
+        assertThat(attention(5120, 40, 40, 128, format, KvFormat.F16, 128)).as("wider than four tiles a block").isNull();
     }
 
     @Test
     void launchesOfBlockFormatsFitTheDevice() {
         int possible = 0;
         for (Format format : List.of(Format.Q8_0, Format.Q4_0, Format.Q4_1)) {
-            for (int width = 128; width <= 2048; width += 128) {
+            for (int width = 128; width <= 4096; width += 128) {
                 for (int hidden = 32; hidden <= 16384; hidden = hidden * 7 / 4 / 32 * 32 + 32) {
                     for (boolean gated : new boolean[] {false, true}) {
                         LayerRules.Mlp mlp = mlp(width, hidden, gated, format);
@@ -189,10 +226,14 @@ class LayersTest {
                         int blocks = mlp.geometry().gridZ();
                         int tiles = width / 128 / blocks;
                         assertThat(blocks * tiles * 128).as(what + ": columns of all blocks").isEqualTo(width);
-                        assertThat(tiles).as(what).isBetween(1, 2);
-                        assertThat(mlp.parts()).as(what + ": what 256 threads sum up, four parts each").isBetween(1, 32 / tiles);
-                        assertThat(mlp.units() % 32).as(what).isZero();
-                        assertThat(mlp.units() + 96).as(what + ": digits of eight tiles").isLessThanOrEqualTo(1024);
+                        assertThat(tiles).as(what).isIn(1, 2, 4);
+                        assertThat(mlp.parts()).as(what + ": what 256 threads sum up, four or eight parts each").isBetween(1, tiles == 1 ? 32 : 16);
+                        assertThat(mlp.units() % (tiles == 4 ? 128 : 32)).as(what).isZero();
+                        if (tiles == 4) {
+                            assertThat(mlp.units()).as(what + ": digits of ten tiles").isLessThanOrEqualTo(1280);
+                        } else {
+                            assertThat(mlp.units() + 96).as(what + ": digits of eight tiles").isLessThanOrEqualTo(1024);
+                        }
                         assertThat(mlp.units() * mlp.parts()).as(what + ": units of all clusters").isBetween(hidden, hidden + mlp.units() - 1);
                         assertThat(mlp.geometry().sharedBytes()).as(what).isLessThan(SHARED_OF_HOPPER - 5 * 1024);
                     }

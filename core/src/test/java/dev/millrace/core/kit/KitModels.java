@@ -30,6 +30,11 @@ public final class KitModels {
         return gpt(format, 64, 2, 16);
     }
 
+    /** The same with two heads of 128. */
+    public static GraphOf.Built gptOfWideHeads(WeightFormat format) {
+        return gpt(format, 256, 2, 320);
+    }
+
     private static float scale(int headDim) {
         return (float) (1 / Math.sqrt(headDim));
     }
@@ -70,6 +75,11 @@ public final class KitModels {
     /** The same with two heads and few hidden units, see {@link #gptSmall}. */
     public static GraphOf.Built llamaSmall(WeightFormat format) {
         return llama(format, 64, 2, 32, 16);
+    }
+
+    /** The same with heads of 128, which together are wider than the stream. */
+    public static GraphOf.Built llamaOfWideHeads(WeightFormat format) {
+        return llama(format, 256, 4, 128, 288);
     }
 
     private static GraphOf.Built llama(WeightFormat format, int hidden, int heads, int dim, int mlp) {

@@ -28,8 +28,8 @@ import java.util.function.Function;
 /** Whole models: sessions, batches, decoding, refusals, observation. */
 final class ModelCases {
     private static final List<Style> STYLES = List.of(
-            new Style("GPT", KitModels::gpt, KitModels::gptOfTiles, KitModels::gptSmall),
-            new Style("Llama", KitModels::llama, KitModels::llamaOfTiles, KitModels::llamaSmall));
+            new Style("GPT", KitModels::gpt, KitModels::gptOfTiles, KitModels::gptOfWideHeads, KitModels::gptSmall),
+            new Style("Llama", KitModels::llama, KitModels::llamaOfTiles, KitModels::llamaOfWideHeads, KitModels::llamaSmall));
 
     private ModelCases() {}
 
@@ -42,6 +42,7 @@ final class ModelCases {
             String name,
             Function<WeightFormat, GraphOf.Built> usual,
             Function<WeightFormat, GraphOf.Built> ofTiles,
+            Function<WeightFormat, GraphOf.Built> ofWideHeads,
             Function<WeightFormat, GraphOf.Built> small) {
         GraphOf.Built small(Executor executor) {
             return KitModels.fused(small.apply(F32), executor);
@@ -63,6 +64,10 @@ final class ModelCases {
                         name + " model of whole tiles in " + format + ": prompt, steps, ragged batch",
                         (executor, tolerance) -> batches(
                                 executor, build(style.ofTiles, format, true, executor), 3 * tolerance.of(format))));
+                cases.add(new KitCase(
+                        name + " model of heads of 128 in " + format + ": prompt, steps, ragged batch",
+                        (executor, tolerance) -> batches(
+                                executor, build(style.ofWideHeads, format, true, executor), 3 * tolerance.of(format))));
             }
             cases.add(new KitCase(name + ": greedy decoding gives the reference's tokens",
                     (executor, tolerance) ->

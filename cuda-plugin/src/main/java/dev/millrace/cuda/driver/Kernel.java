@@ -44,6 +44,7 @@ public final class Kernel {
 
     /** How many clusters of a launch the device runs at once; 0 where the driver cannot say. */
     public int clustersAtOnce(Geometry g) {
+        prepare(g);
         return LaunchEx.clusters(function.address(), g);
     }
 
