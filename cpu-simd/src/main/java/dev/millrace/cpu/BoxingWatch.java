@@ -3,23 +3,26 @@ package dev.millrace.cpu;
 import java.lang.management.ManagementFactory;
 
 /**
- * Looks whether decoding allocates much once it is compiled. It does when the compiler keeps vectors as objects, and
- * is many times slower then; nothing else would show it. Costs a look at the clock for the first steps.
+ * Looks whether one kind of step, decoding or a piece of a prompt, allocates much once it is compiled. It does when the
+ * compiler keeps vectors as objects, and is many times slower then; nothing else would show it. Costs a look at the clock
+ * for the first steps.
  */
 final class BoxingWatch {
-    /** Looks are this many steps and nanoseconds apart: by the second, a busy machine has compiled its kernels too. */
-    private static final int STEPS = 100;
-
-    private static final long NANOS = 1_500_000_000L;
     /** However few steps there were: so slow that they may be what is looked for. */
     private static final long LONG_NANOS = 10_000_000_000L;
 
     private static final int LOOKS = 2;
+
+    private final String step;
+    /** Looks are this many steps and nanoseconds apart: by the second, a busy machine has compiled its kernels too. */
+    private final int apart;
+
+    private final long nanos;
     /**
-     * Bytes a token above which it is no mere rest of code that runs too seldom to be compiled: one matrix product with
+     * Bytes a step above which it is no mere rest of code that runs too seldom to be compiled: one matrix product with
      * vectors as objects allocates more.
      */
-    private static final long MANY = 1 << 16;
+    private final long many;
 
     private int looks;
     private int steps;
@@ -27,7 +30,24 @@ final class BoxingWatch {
     private long before;
     private boolean looking;
 
-    /** A step of one token for each sequence starts. */
+    private BoxingWatch(String step, int apart, long nanos, long many) {
+        this.step = step;
+        this.apart = apart;
+        this.nanos = nanos;
+        this.many = many;
+    }
+
+    /** Of steps of one token for each sequence. */
+    static BoxingWatch decoding() {
+        return new BoxingWatch("a token", 100, 1_500_000_000L, 1 << 16);
+    }
+
+    /** Of prompts, a chunk at a time. */
+    static BoxingWatch prompts() {
+        return new BoxingWatch("a piece of a prompt", 4, 4_000_000_000L, 1 << 20);
+    }
+
+    /** A step starts. */
     void before() {
         if (looks == LOOKS) {
             return;
@@ -36,7 +56,7 @@ final class BoxingWatch {
         if (steps++ == 0) {
             since = now;
         }
-        looking = now - since > (steps > STEPS ? NANOS : LONG_NANOS);
+        looking = now - since > (steps > apart ? nanos : LONG_NANOS);
         if (looking) {
             ColdStart.watch();
             before = allocated();
@@ -54,9 +74,9 @@ final class BoxingWatch {
         if (ColdStart.wasPlain()) {
             return; // a step without kernels says nothing of them
         }
-        looks = bytes > MANY ? looks + 1 : LOOKS;
-        if (looks == LOOKS && bytes > MANY) {
-            PerformanceCliff.BOXED_VECTORS.say("cpu-simd allocates " + bytes + " bytes a token: the JVM keeps vectors"
+        looks = bytes > many ? looks + 1 : LOOKS;
+        if (looks == LOOKS && bytes > many) {
+            PerformanceCliff.BOXED_VECTORS.say("cpu-simd allocates " + bytes + " bytes " + step + ": the JVM keeps vectors"
                     + " as objects, which is many times slower; try -D" + Lanes.PROPERTY + " with another width, and"
                     + " leave out options that change the compiler");
         }

@@ -57,7 +57,8 @@ final class CpuProgram implements Program {
     private final Chunk chunk = new Chunk();
     private final WorkerPool.Region region = this::work;
     private final Timeline timeline;
-    private final BoxingWatch watch = new BoxingWatch();
+    private final BoxingWatch decoding = BoxingWatch.decoding();
+    private final BoxingWatch prompts = BoxingWatch.prompts();
     private OpObserver observer;
     private boolean closed;
     private long tokens;
@@ -190,13 +191,17 @@ final class CpuProgram implements Program {
         if (observer != null) {
             timeline.region();
         }
-        if (chunk.tokens() > chunk.pieces()) {
-            pool.run(region);
-        } else if (observer != null) {
-            pool.runBrief(region);
-        } else {
+        boolean prompt = chunk.tokens() > chunk.pieces();
+        BoxingWatch watch = observer != null ? null : prompt ? prompts : decoding;
+        if (watch != null) {
             watch.before();
+        }
+        if (prompt) {
+            pool.run(region);
+        } else {
             pool.runBrief(region);
+        }
+        if (watch != null) {
             watch.after();
         }
     }

@@ -2,6 +2,7 @@ package dev.millrace.cpu;
 
 import java.lang.System.Logger.Level;
 import java.util.EnumSet;
+import java.util.List;
 import java.util.Set;
 
 /** Reasons why kernels run far below the machine's speed. Each is said once for each run, on the log. */
@@ -12,12 +13,15 @@ enum PerformanceCliff {
     NO_OPTIMIZING_COMPILER,
     /** Kernels were run for seconds and are not compiled, or not well. */
     SLOW_KERNELS,
-    /** Decoding allocates: the compiler keeps vectors as objects. */
+    /** The compiler keeps vectors as objects: an option says so, or steps allocate. */
     BOXED_VECTORS,
     /** More workers than cores: they wait for each other at every barrier. */
     TOO_MANY_WORKERS;
 
     private static final System.Logger LOG = System.getLogger("dev.millrace.cpu");
+    /** Options that a short run would not show to be slow before it is over. */
+    private static final Set<String> BOXING = Set.of("-XX:-Inline", "-XX:-EnableVectorSupport");
+
     private static final Set<PerformanceCliff> SAID = EnumSet.noneOf(PerformanceCliff.class);
 
     /** Looks for every cliff that can be seen without measuring. */
@@ -25,6 +29,11 @@ enum PerformanceCliff {
         String narrow = narrow(Lanes.BITS, Lanes.PREFERRED_BITS, Machine.vectorBits());
         if (narrow != null) {
             NARROW_VECTORS.say(narrow);
+        }
+        String option = boxing(Machine.commandLine());
+        if (option != null) {
+            BOXED_VECTORS.say("cpu-simd runs many times slower than it could: with " + option
+                    + " the JVM keeps vectors as objects; leave it out");
         }
         String reason = compilerMissing(System.getProperty("java.vm.info", ""));
         if (reason != null) {
@@ -54,6 +63,11 @@ enum PerformanceCliff {
                     + (processor == 512 ? ", or give -XX:UseAVX=3" : "");
         }
         return null;
+    }
+
+    /** The one of the JVM's options that keeps vectors as objects; null when there is none. */
+    static String boxing(List<String> commandLine) {
+        return commandLine.stream().filter(BOXING::contains).findFirst().orElse(null);
     }
 
     /** Why C2 does not run, from what the JVM says of itself; null when it does. */

@@ -7,6 +7,7 @@ import com.sun.management.ThreadMXBean;
 import dev.millrace.core.MillraceException;
 import dev.millrace.core.executor.Batch;
 import dev.millrace.core.executor.Batch.Rows;
+import dev.millrace.core.executor.Batch.Slice;
 import dev.millrace.core.executor.CompileOptions;
 import dev.millrace.core.executor.Executor;
 import dev.millrace.core.executor.ExecutorOptions;
@@ -21,13 +22,18 @@ import dev.millrace.core.kit.Trial;
 import dev.millrace.core.sampling.Sampling;
 import dev.millrace.core.tensor.WeightFormat;
 import dev.millrace.quant.Views;
+import java.io.IOException;
 import java.lang.foreign.MemorySegment;
+import java.lang.management.GarbageCollectorMXBean;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.condition.DisabledOnOs;
+import org.junit.jupiter.api.condition.OS;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -38,32 +44,53 @@ class CpuProgramTest {
     }
 
     @ParameterizedTest
-    @CsvSource({"F32, F32", "F16, F32", "BF16, F16", "Q8_0, F16", "Q4_0, F32"})
-    void decodingAllocatesNothingOnAnyThreadOnceWarm(WeightFormat format, KvFormat kv) {
+    @CsvSource({
+        "F32, F32, 1", "F16, F32, 1", "BF16, F16, 1", "Q8_0, F16, 1", "Q4_0, F32, 1",
+        "F32, F16, 3", "F16, F16, 5", "F16, F32, 20", "BF16, F32, 2", "Q8_0, F32, 4", "Q4_0, F16, 3"
+    })
+    void decodingAllocatesNothingOnAnyThreadOnceWarmAndNothingIsCollected(WeightFormat format, KvFormat kv, int sequences) {
         ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
         try (Executor executor = executor(2)) {
             GraphOf.Built built = KitModels.fused(KitModels.llama(format), executor);
-            try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
-                    Session session = program.newSession(100, kv)) {
-                float[] logits = new float[GraphOf.VOCABULARY];
-                MemorySegment target = MemorySegment.ofArray(logits);
-                Batch step = Batch.of(session, new int[] {7}, Rows.LAST);
-                program.forward(Batch.of(session, new int[40], Rows.NONE), MemorySegment.NULL);
+            try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT)) {
+                List<Slice> slices = new ArrayList<>();
+                for (int i = 0; i < sequences; i++) {
+                    Session session = program.newSession(100, kv);
+                    program.forward(Batch.of(session, new int[40 + i], Rows.NONE), MemorySegment.NULL);
+                    slices.add(new Slice(session, new int[] {7 + i}, Rows.LAST));
+                }
+                MemorySegment target = MemorySegment.ofArray(new float[sequences * GraphOf.VOCABULARY]);
+                Batch step = new Batch(slices, Graph.LOGITS);
                 // compiled code allocates less than interpreted code: it must have settled, whatever the machine's load
                 long[] ids = callerAndWorkers();
                 assertThat(ids).hasSize(2);
                 long least = Long.MAX_VALUE;
                 for (int round = 0; round < 200 && least > 0; round++) {
                     long before = allocated(threads, ids);
-                    for (int i = 0; i < 60; i++) {
-                        session.truncate(30);
-                        program.forward(step, target);
-                    }
+                    steps(60, program, step, target);
                     least = Math.min(least, allocated(threads, ids) - before);
                 }
-                assertThat(least).as("bytes allocated by 60 tokens").isZero();
+                assertThat(least).as("bytes allocated by 60 steps").isZero();
+                long before = collections();
+                steps(400, program, step, target);
+                assertThat(collections() - before).as("collections during 400 steps").isZero();
             }
         }
+    }
+
+    private static void steps(int n, Program program, Batch step, MemorySegment target) {
+        for (int i = 0; i < n; i++) {
+            for (int slice = 0; slice < step.slices().size(); slice++) {
+                step.slices().get(slice).session().truncate(30);
+            }
+            program.forward(step, target);
+        }
+    }
+
+    private static long collections() {
+        return ManagementFactory.getGarbageCollectorMXBeans().stream()
+                .mapToLong(GarbageCollectorMXBean::getCollectionCount)
+                .sum();
     }
 
     @ParameterizedTest
@@ -135,8 +162,42 @@ class CpuProgramTest {
         assertThat(expected).hasSize(60);
     }
 
+    /** As many as there are cores, so that every worker loses its own now and then. */
+    @Test
+    @Timeout(120) // ends a deadlock
+    @DisabledOnOs(value = OS.WINDOWS, disabledReason = "the busy processes are shells")
+    void busyProcessesNeitherStopDecodingNorChangeItsTokens() throws IOException {
+        int[] prompt = Trial.tokens(20, new Random(9));
+        List<Process> busy = new ArrayList<>();
+        try (Executor executor = executor(2)) {
+            GraphOf.Built built = KitModels.fused(KitModels.gpt(WeightFormat.Q4_0), executor);
+            try (Program program = executor.compile(built.graph(), built.weights(), CompileOptions.DEFAULT);
+                    Session session = program.newSession(110, KvFormat.F32)) {
+                List<Integer> quiet = decode(session, prompt);
+                for (int i = 0; i < Runtime.getRuntime().availableProcessors(); i++) {
+                    busy.add(new ProcessBuilder("sh", "-c", "while :; do :; done").start());
+                }
+                // long enough for time slices to end: workers leave and come back
+                for (long end = System.nanoTime() + 2_000_000_000L; System.nanoTime() < end; ) {
+                    assertThat(decode(session, prompt)).isEqualTo(quiet);
+                }
+                assertThat(busy).as("ran all the time").allMatch(Process::isAlive);
+            }
+        } finally {
+            busy.forEach(Process::destroyForcibly);
+        }
+    }
+
+    private static List<Integer> decode(Session session, int[] prompt) {
+        List<Integer> tokens = new ArrayList<>();
+        session.truncate(0);
+        session.decode(prompt, Sampling.GREEDY, 80, tokens::add);
+        assertThat(tokens).hasSize(80);
+        return tokens;
+    }
+
     @ParameterizedTest
-    @EnumSource(names = {"F32", "F16", "Q8_0"})
+    @EnumSource(names = {"F32", "F16", "BF16", "Q8_0", "Q4_0"})
     void chunkedAndWholePromptsGiveTheSameLogits(WeightFormat format) {
         float[][] logits = new float[3][];
         int[] chunks = {512, 64, 13};

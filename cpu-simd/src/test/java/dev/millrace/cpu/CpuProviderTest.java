@@ -25,8 +25,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledIfSystemProperty;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 
 class CpuProviderTest {
     /** Run in a JVM of its own. */
@@ -43,9 +46,13 @@ class CpuProviderTest {
         }
     }
 
-    /** Decodes until a second after the words of the first argument were said, a minute at most; run in a JVM of its own. */
+    /**
+     * Decodes until a second after the words of the first argument were said, a minute at most, or reads prompts of as many
+     * tokens as the second says; run in a JVM of its own.
+     */
     public static final class Decode {
         public static void main(String[] args) {
+            int prompt = args.length > 1 ? Integer.parseInt(args[1]) : 1;
             ByteArrayOutputStream said = new ByteArrayOutputStream();
             PrintStream err = System.err;
             System.setErr(new PrintStream(said, true));
@@ -55,7 +62,7 @@ class CpuProviderTest {
                         Session session = program.newSession(100, KvFormat.F32)) {
                     boolean over = false;
                     for (long end = System.nanoTime() + 60_000_000_000L; System.nanoTime() < end; ) {
-                        session.decode(new int[] {1}, Sampling.GREEDY, 99, token -> true);
+                        session.decode(new int[prompt], Sampling.GREEDY, prompt == 1 ? 99 : 1, token -> true);
                         session.truncate(0);
                         if (!over && said.toString().contains(args[0])) {
                             over = true;
@@ -76,12 +83,19 @@ class CpuProviderTest {
 
     private static String run(Class<?> main, List<String> options, String... args)
             throws IOException, InterruptedException {
+        return run(main, Map.of(), options, args);
+    }
+
+    private static String run(Class<?> main, Map<String, String> environment, List<String> options, String... args)
+            throws IOException, InterruptedException {
         List<String> command = new ArrayList<>();
         command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
         command.addAll(options);
         command.addAll(List.of("-cp", System.getProperty("java.class.path"), main.getName()));
         command.addAll(List.of(args));
-        Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+        ProcessBuilder builder = new ProcessBuilder(command).redirectErrorStream(true);
+        builder.environment().putAll(environment);
+        Process process = builder.start();
         String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
         assertThat(process.waitFor()).as(output).isZero();
         return output;
@@ -125,17 +139,28 @@ class CpuProviderTest {
         assertThat(PerformanceCliff.compilerMissing("mixed mode, sharing")).isNull();
     }
 
-    @Test
-    void vectorsThatStayObjectsAreSaidOnce() throws Exception {
-        String objects = "the JVM keeps vectors as objects";
+    @ParameterizedTest
+    @ValueSource(strings = {"1", "60"})
+    void vectorsThatStayObjectsAreSaidOnce(String prompt) throws Exception {
+        String objects = prompt.equals("1") ? "bytes a token: the JVM keeps" : "bytes a piece of a prompt: the JVM keeps";
         String said = run(
                 Decode.class,
+                Map.of("JAVA_TOOL_OPTIONS", "-XX:-Inline"), // where nobody looks for options
                 List.of(
                         "--add-modules=jdk.incubator.vector",
                         "--enable-native-access=ALL-UNNAMED",
-                        "-XX:-Inline"),
-                objects);
+                        "-Dmillrace.cpu.coldstart=" + prompt.equals("1")),
+                objects,
+                prompt);
         assertThat(said.split(objects, -1)).as(said).hasSize(2);
+    }
+
+    @Test
+    void anOptionThatKeepsVectorsAsObjectsIsSaidBeforeAnythingRuns() throws Exception {
+        String said = run(
+                List.of("--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED", "-XX:-Inline"), "open");
+        assertThat(said.split("with -XX:-Inline the JVM keeps vectors as objects", -1)).as(said).hasSize(2);
+        assertThat(PerformanceCliff.boxing(List.of("java", "-XX:+Inline", "-XX:-InlineNotify"))).isNull();
     }
 
     @Test

@@ -7,6 +7,11 @@ import jdk.incubator.vector.VectorOperators;
 /**
  * Normalization of one group of {@code n} floats; y may be x. Sums run in 4 x {@link Lanes#COUNT} partial sums, so the
  * rounding of a mean is about n / (4 * COUNT) ULP at most.
+ *
+ * <p>Errors against StrictMath in double, for any n up to 8192, as the tests measure them: less than 8 ULP of the terms that are
+ * added up. Of an RMS norm without a bias, a product, that is 8 ULP of the result; with one, of |product| + |bias|; of a layer
+ * norm, of |gain| (|x| + mean |x|) / deviation + |bias|: where x is near the mean, what is left of the difference has no
+ * more digits than the mean.
  */
 public final class Norms {
     private Norms() {}

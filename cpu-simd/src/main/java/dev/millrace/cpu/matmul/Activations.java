@@ -45,6 +45,7 @@ public final class Activations implements AutoCloseable {
     private final long factorBytes;
     private final long factors;
     private final float[][][] tiles;
+    private final long[][] unpacked;
 
     /**
      * @param maxTokens most tokens in a product
@@ -62,6 +63,7 @@ public final class Activations implements AutoCloseable {
         factorBytes = nibbles == null ? 0 : Q4Panels.factorBytes(Math.ceilDiv(maxInputs, 32));
         factors = nibbles == null ? 0 : arena.allocate(factorBytes * workers, 64).address();
         tiles = new float[2 * workers][PANELS][padded * Panel.ROWS];
+        unpacked = new long[workers][PANELS];
     }
 
     /** Bytes it holds. */
@@ -94,6 +96,11 @@ public final class Activations implements AutoCloseable {
     /** Address of a worker's space for {@link #COLUMNS} unpacked columns of one of {@link #PANELS} panels. */
     long panel(int worker, int i) {
         return scratch + (PANELS * worker + i) * panelBytes();
+    }
+
+    /** Where a worker has its {@link #PANELS} panels unpacked: addresses. */
+    long[] unpacked(int worker) {
+        return unpacked[worker];
     }
 
     /** Address of a worker's own copy of a single token's factors, {@link Q4Panels#copyFactors}. */

@@ -106,7 +106,7 @@ record WeightPanels(
 
     private void many(
             UnpackedKernels kernels, Activations x, long panel, int n, float[][] sums, int first, int last, int worker) {
-        long[] weights = new long[n];
+        long[] weights = x.unpacked(worker);
         for (int k = 0; k < inputs; k += Activations.COLUMNS) {
             int end = Math.min(inputs, k + Activations.COLUMNS);
             for (int i = 0; i < n; i++) {
