@@ -71,6 +71,7 @@ final class BenchCommand extends CliCommand {
         }
         try (RowWriter writer = new RowWriter(out(), format);
                 Model model = sweep.open()) {
+            check(model);
             Interrupt.rescue(writer::close);
             sweep.each(model, this::say, (engine, executor) -> measure(writer, engine, executor));
             if (Interrupt.requested()) {
@@ -80,6 +81,19 @@ final class BenchCommand extends CliCommand {
             }
         }
         return 0;
+    }
+
+    /** Refuses before anything is measured what the model's context has no room for. */
+    private void check(Model model) {
+        int prompt = most(lengths.prompts());
+        int decode = most(lengths.decodes(model));
+        LengthOptions.fits(model, "-p " + prompt, prompt);
+        LengthOptions.fits(model, "-n " + decode + " after --depth " + most(depths), decode == 0 ? 0 : (long) most(depths) + decode);
+        LengthOptions.fits(model, "--sequence " + most(sequences), most(sequences));
+    }
+
+    private static int most(Counts counts) {
+        return counts.values().stream().mapToInt(n -> n).max().orElse(0);
     }
 
     private void measure(RowWriter writer, Engine engine, Executor executor) {

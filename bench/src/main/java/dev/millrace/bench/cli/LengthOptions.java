@@ -1,6 +1,7 @@
 package dev.millrace.bench.cli;
 
 import dev.millrace.models.Model;
+import dev.millrace.models.cli.UsageException;
 import picocli.CommandLine.Option;
 
 /** How long the prompts are that are read, and how many tokens are decoded. */
@@ -27,6 +28,18 @@ final class LengthOptions {
         this.prompts = prompts;
         this.decodes = decodes;
         this.byDefault = decodes;
+    }
+
+    /**
+     * Refuses, before anything is measured, what a model's context has no room for.
+     *
+     * @param options that ask for {@code tokens} of a sequence
+     */
+    static void fits(Model model, String options, long tokens) {
+        if (tokens > model.contextLength()) {
+            throw new UsageException(options + ": " + model.name() + " has a context of " + model.contextLength()
+                    + " tokens, and that takes " + tokens);
+        }
     }
 
     Counts prompts() {

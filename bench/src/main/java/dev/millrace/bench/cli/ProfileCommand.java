@@ -104,6 +104,9 @@ final class ProfileCommand extends CliCommand {
     }
 
     private void check(Model model) {
+        int at = position == null ? 0 : position;
+        LengthOptions.fits(model, "-p " + prompt, prompt);
+        LengthOptions.fits(model, "-n " + at + " and the steps timed from there on", at == 0 ? 0 : (long) at + Profiler.DECODE_STEPS);
         if (model.config().encoder() && position != null && position > 0) {
             throw new MillraceException(model.name() + " is an encoder and has no decode step; use -n 0");
         }

@@ -14,9 +14,11 @@ import dev.millrace.models.cli.Run;
 import dev.millrace.models.cli.UsageException;
 import dev.millrace.quant.WeightRequest;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
@@ -34,9 +36,8 @@ final class SweepOptions {
     @Option(
             names = {"-e", "--executor"},
             paramLabel = "NAMES",
-            split = ",",
             description = "Executors, parted by commas, or all for every available device (bench: the best by default; compare: all).")
-    private List<String> executors;
+    private String executors;
 
     @Option(
             names = "--device",
@@ -55,11 +56,10 @@ final class SweepOptions {
     @Option(
             names = "--weights",
             paramLabel = "FORMATS",
-            split = ",",
-            converter = ModelOptions.Request.class,
+            converter = Requests.Converter.class,
             description = "Formats of the linear layers' weights, parted by commas: native, f32, f16, bf16, int8, int4"
                     + " (default: native).")
-    private List<WeightRequest> weights = List.of(WeightRequest.NATIVE);
+    private Requests weights = new Requests(List.of(WeightRequest.NATIVE));
 
     @Mixin
     private ComputeOptions compute;
@@ -76,6 +76,18 @@ final class SweepOptions {
         this.byDefault = byDefault;
     }
 
+    /** Weight formats, parted by commas. */
+    record Requests(List<WeightRequest> formats) {
+        /** For picocli. */
+        static final class Converter implements ITypeConverter<Requests> {
+            @Override
+            public Requests convert(String text) {
+                ModelOptions.Request one = new ModelOptions.Request();
+                return new Requests(Arrays.stream(text.split(",", -1)).map(one::convert).toList());
+            }
+        }
+    }
+
     /** What is done with each. */
     interface Visitor {
         void visit(Engine engine, Executor executor);
@@ -87,7 +99,7 @@ final class SweepOptions {
     }
 
     Model open() {
-        return model == null ? Model.embedded() : Model.open(model);
+        return ModelOptions.open(model);
     }
 
     /** Opens every combination in turn and closes it again; says on {@code say} which executor runs. */
@@ -97,7 +109,7 @@ final class SweepOptions {
                 try (Executor executor = each.found().open(device, options)) {
                     say.accept("executor: " + executor.name() + ", " + executor.device().name() + ", "
                             + executor.device().detail());
-                    for (WeightRequest format : weights) {
+                    for (WeightRequest format : weights.formats()) {
                         if (Interrupt.requested()) {
                             return;
                         }
@@ -129,7 +141,7 @@ final class SweepOptions {
         if (executors == null && byDefault.isEmpty()) {
             return List.of(new Chosen(Executors.best(), true));
         }
-        List<String> names = executors == null ? List.of(byDefault) : executors;
+        List<String> names = executors == null ? List.of(byDefault) : List.of(executors.split(",", -1));
         List<Found> all = Executors.discover();
         List<Chosen> chosen = new ArrayList<>();
         for (String name : names) {

@@ -1,5 +1,6 @@
 package dev.millrace.bench.measure;
 
+import dev.millrace.core.MillraceException;
 import dev.millrace.core.executor.Batch;
 import dev.millrace.core.executor.Batch.Rows;
 import dev.millrace.core.executor.Batch.Slice;
@@ -43,11 +44,20 @@ public final class Workload implements AutoCloseable {
         this.vocabulary = vocabulary;
         this.output = program.graph().causal() ? Graph.LOGITS : Graph.HIDDEN;
         this.stamps = new long[capacity + 1];
-        for (int i = 0; i < batch; i++) {
-            sessions.add(program.newSession(capacity, kv));
-        }
         long rows = program.graph().causal() ? batch : (long) batch * capacity;
-        this.target = arena.allocate(rows * program.graph().output(output).width() * Float.BYTES, 64);
+        try {
+            Math.multiplyExact(batch, capacity); // rows are counted in ints
+            for (int i = 0; i < batch; i++) {
+                sessions.add(program.newSession(capacity, kv));
+            }
+            this.target = arena.allocate(rows * program.graph().output(output).width() * Float.BYTES, 64);
+        } catch (MillraceException | ArithmeticException | OutOfMemoryError e) {
+            close();
+            if (batch == 1) {
+                throw e;
+            }
+            throw new MillraceException("-B " + batch + ": so many sequences of " + capacity + " tokens do not fit: " + e.getMessage(), e);
+        }
     }
 
     /** Whether it is one growing sequence, whose sampling can stay on the device. */

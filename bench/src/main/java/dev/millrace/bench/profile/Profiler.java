@@ -30,7 +30,7 @@ import java.util.stream.Stream;
  */
 public final class Profiler {
     /** Decode steps in a row that are profiled together. */
-    private static final int DECODE_STEPS = 16;
+    public static final int DECODE_STEPS = 16;
 
     /** Short phases are timed more often than asked: until this long, as machines disturb each other for milliseconds. */
     private static final double LEAST_SECONDS = 3;

@@ -27,6 +27,14 @@ public final class ModelOptions {
 
     /** Opens the model; the caller closes it. */
     public Model open() {
+        return open(model);
+    }
+
+    /** Opens what {@code --model} names; null is the embedded model. */
+    public static Model open(String model) {
+        if (model != null && model.isBlank()) {
+            throw new UsageException("--model '" + model + "' names no model; give a directory, a file or synthetic:NAME, or leave it out");
+        }
         return model == null ? Model.embedded() : Model.open(model);
     }
 
