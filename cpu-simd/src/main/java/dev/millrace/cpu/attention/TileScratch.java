@@ -12,7 +12,7 @@ import java.util.Arrays;
  * rows that share a key/value head: for every row a reference near its highest score so far, the sum of its weights
  * 2^(score - reference) and the weighted sum of the values. No more scores exist at once than rows times one tile.
  *
- * <p>A single weight, against StrictMath in double, is less than 8 ULP of the row's largest weight off, and less than 12 ULP of
+ * <p>A single weight, against StrictMath in double, is less than 4 ULP of the row's largest weight off, and less than 6 ULP of
  * itself where the difference of scores is exact. Elsewhere its own ULP says nothing: a difference of 16 is rounded by up to
  * 1e-6, which makes several ULP of 2^-16.
  */
