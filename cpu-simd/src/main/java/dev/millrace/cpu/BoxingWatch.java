@@ -1,5 +1,6 @@
 package dev.millrace.cpu;
 
+import java.lang.management.CompilationMXBean;
 import java.lang.management.ManagementFactory;
 
 /**
@@ -12,6 +13,11 @@ final class BoxingWatch {
     private static final long LONG_NANOS = 10_000_000_000L;
 
     private static final int LOOKS = 2;
+
+    /** For so long the JIT must have done next to nothing: code that waits for it keeps vectors as objects, too. */
+    private static final long REST_NANOS = 2_000_000_000L;
+
+    private static final double REST_SHARE = 0.05;
 
     private final String step;
     /** Looks are this many steps and nanoseconds apart: by the second, a busy machine has compiled its kernels too. */
@@ -27,6 +33,8 @@ final class BoxingWatch {
     private int looks;
     private int steps;
     private long since;
+    private long restSince;
+    private long compiled;
     private long before;
     private boolean looking;
 
@@ -56,11 +64,26 @@ final class BoxingWatch {
         if (steps++ == 0) {
             since = now;
         }
-        looking = now - since > (steps > apart ? nanos : LONG_NANOS);
+        looking = now - since > (steps > apart ? nanos : LONG_NANOS) && rests(now);
         if (looking) {
             ColdStart.watch();
             before = allocated();
         }
+    }
+
+    private boolean rests(long now) {
+        CompilationMXBean jit = ManagementFactory.getCompilationMXBean();
+        if (jit == null || !jit.isCompilationTimeMonitoringSupported()) {
+            return true;
+        }
+        if (now - restSince < REST_NANOS) {
+            return false;
+        }
+        long millis = jit.getTotalCompilationTime();
+        boolean rests = restSince != 0 && (millis - compiled) * 1e6 < REST_SHARE * (now - restSince);
+        compiled = millis;
+        restSince = now;
+        return rests;
     }
 
     /** The step is over. */

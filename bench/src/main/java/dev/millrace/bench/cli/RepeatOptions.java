@@ -1,10 +1,14 @@
 package dev.millrace.bench.cli;
 
 import dev.millrace.models.cli.DeviceOptions;
+import picocli.CommandLine.ITypeConverter;
 import picocli.CommandLine.Option;
 
 /** How every timing is taken. */
 final class RepeatOptions {
+    /** More would spend minutes laying out caches before the first is short of memory. */
+    private static final int MOST_SEQUENCES = 4096;
+
     @Option(
             names = "-r",
             paramLabel = "N",
@@ -15,8 +19,8 @@ final class RepeatOptions {
     @Option(
             names = {"-B", "--batch"},
             paramLabel = "B",
-            converter = DeviceOptions.Positive.class,
-            description = "Sequences side by side (default: ${DEFAULT-VALUE}).")
+            converter = Sequences.class,
+            description = "Sequences side by side, at most " + MOST_SEQUENCES + " (default: ${DEFAULT-VALUE}).")
     private Integer batch = 1;
 
     RepeatOptions(int repeats) {
@@ -29,5 +33,12 @@ final class RepeatOptions {
 
     int batch() {
         return batch;
+    }
+
+    private static final class Sequences implements ITypeConverter<Integer> {
+        @Override
+        public Integer convert(String value) {
+            return DeviceOptions.whole(value, 1, MOST_SEQUENCES);
+        }
     }
 }

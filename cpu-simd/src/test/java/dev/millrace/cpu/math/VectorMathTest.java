@@ -1,7 +1,6 @@
 package dev.millrace.cpu.math;
 
 import static org.assertj.core.api.Assertions.assertThat;
-import static org.assertj.core.data.Offset.offset;
 
 import dev.millrace.core.graph.Act;
 import dev.millrace.cpu.Lanes;

@@ -56,7 +56,7 @@ public final class DeviceOptions {
     public static final class Count implements ITypeConverter<Integer> {
         @Override
         public Integer convert(String value) {
-            return whole(value, 0);
+            return whole(value, 0, Integer.MAX_VALUE);
         }
     }
 
@@ -64,19 +64,20 @@ public final class DeviceOptions {
     public static final class Positive implements ITypeConverter<Integer> {
         @Override
         public Integer convert(String value) {
-            return whole(value, 1);
+            return whole(value, 1, Integer.MAX_VALUE);
         }
     }
 
-    private static int whole(String value, int least) {
+    /** A whole number from {@code least} to {@code most}. */
+    public static int whole(String value, int least, int most) {
         try {
             int number = Integer.parseInt(value);
-            if (number >= least) {
+            if (number >= least && number <= most) {
                 return number;
             }
         } catch (NumberFormatException e) {
             // said below
         }
-        throw new TypeConversionException("'" + value + "' is no whole number from " + least + " to " + Integer.MAX_VALUE);
+        throw new TypeConversionException("'" + value + "' is no whole number from " + least + " to " + most);
     }
 }
