@@ -6,7 +6,7 @@ import picocli.CommandLine.Option;
 
 /** How every timing is taken. */
 final class RepeatOptions {
-    /** More would spend minutes laying out caches before the first is short of memory. */
+    /** A hundred times more take minutes to lay out their caches, and then the process has no memory mappings left, which ends the JVM. */
     private static final int MOST_SEQUENCES = 4096;
 
     @Option(

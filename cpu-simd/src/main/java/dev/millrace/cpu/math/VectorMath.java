@@ -8,7 +8,6 @@ import static jdk.incubator.vector.VectorOperators.NEG;
 
 import dev.millrace.cpu.Lanes;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
@@ -46,82 +45,6 @@ public final class VectorMath {
     private static final float EXP_MAX = 88.72283f;
 
     private VectorMath() {}
-
-    /**
-     * {@code x = e^(x - highest)} in place, for four vectors, at most 2 ULP off for differences in [-87.33, 88.72]; 0 below.
-     * Four side by side without a loop: each is a chain of a dozen operations of four cycles.
-     *
-     * @param highest no x is more than 88 above it
-     * @return the sum of the results
-     */
-    public static float exponentials(float[] x, int at, float highest) {
-        FloatVector below = FloatVector.broadcast(F, highest);
-        FloatVector x0 = FloatVector.fromArray(F, x, at).sub(below);
-        FloatVector x1 = FloatVector.fromArray(F, x, at + L).sub(below);
-        FloatVector x2 = FloatVector.fromArray(F, x, at + 2 * L).sub(below);
-        FloatVector x3 = FloatVector.fromArray(F, x, at + 3 * L).sub(below);
-        FloatVector round = FloatVector.broadcast(F, ROUND);
-        FloatVector c = FloatVector.broadcast(F, LOG2E);
-        FloatVector t0 = x0.fma(c, round);
-        FloatVector t1 = x1.fma(c, round);
-        FloatVector t2 = x2.fma(c, round);
-        FloatVector t3 = x3.fma(c, round);
-        c = FloatVector.broadcast(F, -LN2_HIGH);
-        FloatVector r0 = t0.sub(round).fma(c, x0);
-        FloatVector r1 = t1.sub(round).fma(c, x1);
-        FloatVector r2 = t2.sub(round).fma(c, x2);
-        FloatVector r3 = t3.sub(round).fma(c, x3);
-        c = FloatVector.broadcast(F, -LN2_LOW);
-        r0 = t0.sub(round).fma(c, r0);
-        r1 = t1.sub(round).fma(c, r1);
-        r2 = t2.sub(round).fma(c, r2);
-        r3 = t3.sub(round).fma(c, r3);
-        c = FloatVector.broadcast(F, E7);
-        FloatVector d = FloatVector.broadcast(F, E6);
-        FloatVector p0 = r0.fma(c, d);
-        FloatVector p1 = r1.fma(c, d);
-        FloatVector p2 = r2.fma(c, d);
-        FloatVector p3 = r3.fma(c, d);
-        c = FloatVector.broadcast(F, E5);
-        p0 = p0.fma(r0, c);
-        p1 = p1.fma(r1, c);
-        p2 = p2.fma(r2, c);
-        p3 = p3.fma(r3, c);
-        c = FloatVector.broadcast(F, E4);
-        p0 = p0.fma(r0, c);
-        p1 = p1.fma(r1, c);
-        p2 = p2.fma(r2, c);
-        p3 = p3.fma(r3, c);
-        c = FloatVector.broadcast(F, E3);
-        p0 = p0.fma(r0, c);
-        p1 = p1.fma(r1, c);
-        p2 = p2.fma(r2, c);
-        p3 = p3.fma(r3, c);
-        c = FloatVector.broadcast(F, E2);
-        p0 = p0.fma(r0, c);
-        p1 = p1.fma(r1, c);
-        p2 = p2.fma(r2, c);
-        p3 = p3.fma(r3, c);
-        c = FloatVector.broadcast(F, 1f);
-        p0 = p0.fma(r0.mul(r0), r0.add(c));
-        p1 = p1.fma(r1.mul(r1), r1.add(c));
-        p2 = p2.fma(r2.mul(r2), r2.add(c));
-        p3 = p3.fma(r3.mul(r3), r3.add(c));
-        p0 = p0.reinterpretAsInts().add(t0.reinterpretAsInts().lanewise(LSHL, 23)).reinterpretAsFloats();
-        p1 = p1.reinterpretAsInts().add(t1.reinterpretAsInts().lanewise(LSHL, 23)).reinterpretAsFloats();
-        p2 = p2.reinterpretAsInts().add(t2.reinterpretAsInts().lanewise(LSHL, 23)).reinterpretAsFloats();
-        p3 = p3.reinterpretAsInts().add(t3.reinterpretAsInts().lanewise(LSHL, 23)).reinterpretAsFloats();
-        c = FloatVector.broadcast(F, EXP_MIN);
-        p0 = p0.blend(0f, x0.compare(LT, c));
-        p1 = p1.blend(0f, x1.compare(LT, c));
-        p2 = p2.blend(0f, x2.compare(LT, c));
-        p3 = p3.blend(0f, x3.compare(LT, c));
-        p0.intoArray(x, at);
-        p1.intoArray(x, at + L);
-        p2.intoArray(x, at + 2 * L);
-        p3.intoArray(x, at + 3 * L);
-        return p0.add(p1).add(p2.add(p3)).reduceLanes(VectorOperators.ADD);
-    }
 
     /** y = tanh x, at most 4 ULP off. Below 0.625 the polynomial of Cephes' {@code tanhf}, above 1 - 2 / (e^2x + 1). */
     static void tanh(float[] x, int xAt, float[] y, int yAt, int n) {
